@@ -1,0 +1,1 @@
+"""Simulators: many copies of a world stepped together as torch tensors."""

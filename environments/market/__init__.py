@@ -1,0 +1,1 @@
+"""The multi-asset market: prices in, orders out, one exact ledger in between."""

@@ -1,0 +1,1 @@
+"""What learns: one file per algorithm, and the columns they learn from."""

@@ -1,0 +1,1 @@
+"""WealthArena: teams of reinforcement-learning agents on Ray RLlib."""

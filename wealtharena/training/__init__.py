@@ -1,0 +1,1 @@
+"""A run, from the experiment file to its checkpoints."""
