@@ -1,0 +1,5 @@
+"""The errors a user of an algorithm can cause."""
+
+
+class MemberError(ValueError):
+    """A member that cannot learn in its group: the message says what was given, what is allowed and where to change it."""
