@@ -20,10 +20,10 @@ def own_bars(value_TN: npt.NDArray[Any], traded_TN: Bools) -> Floats:
     """Moves each asset's own bars up to the top of its column.
 
     Returns:
-        float64 (B, N): row b holds every asset's own bar number b, NaN after its last.
+        float64 (B, N), B at least 1: row b holds every asset's own bar number b, NaN after its last.
     """
     age_TN = traded_TN.cumsum(axis=0)
-    own_BN = np.full((int(age_TN[-1].max()), value_TN.shape[1]), np.nan)
+    own_BN = np.full((max(1, int(age_TN[-1].max())), value_TN.shape[1]), np.nan)
     bar, asset = np.nonzero(traded_TN)
     own_BN[age_TN[bar, asset] - 1, asset] = value_TN[bar, asset]
     return own_BN

@@ -23,7 +23,7 @@ class Panel:
     """Bars of N assets on T dates.
 
     The dates are the union of all assets' own dates. Where an asset has no bar it does not trade: its four prices
-    stand at its last close, its volume is 0. Before its first bar they are 1.0, a placeholder that nothing can trade at.
+    stand at its last close, its volume is 0. Before its first bar they are 1.0: a placeholder, nothing can trade at it.
 
     Attributes:
         dates_T: datetime64[s], rising, unique.

@@ -28,8 +28,8 @@ def checked(frame: pd.DataFrame, origin: str) -> pd.DataFrame:
         origin: Where the table comes from (a path), the first words of every message.
 
     Returns:
-        A new frame, rows in the order given, numbered from 0: ``date`` datetime64[s] without a zone (UTC where there was one),
-        ``symbol`` and ``asset_class`` text, everything else float64.
+        A new frame, rows in the order given, numbered from 0: ``date`` datetime64[s] without a zone (UTC where there
+        was one), ``symbol`` and ``asset_class`` text, everything else float64.
 
     Raises:
         DataError: The table cannot be used; the line names the rule and the first row that breaks it.
