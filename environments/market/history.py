@@ -41,7 +41,7 @@ def listed_TN(panel: Panel, warmup: int, stale_after: int) -> Bools:
 
 
 def settle_TN(panel: Panel, stale_after: int) -> Bools:
-    """True at the one bar at which a silent asset is closed out: the ``stale_after``-th bar of the union without its own.
+    """True at the one bar where a silent asset is closed out: the ``stale_after``-th bar of the union without its own.
 
     bool (T, N). From that bar on it is not listed; an asset that comes back and falls silent again settles again.
     """
@@ -51,7 +51,7 @@ def settle_TN(panel: Panel, stale_after: int) -> Bools:
 def vol_TN(panel: Panel, window: int = WINDOW) -> Floats:
     """Volatility per own bar: the standard deviation of the last ``window`` log returns close to close.
 
-    float64 (T, N). It uses as many returns as there are, from two on; 0 before. On bars the asset lacks: the last known.
+    float64 (T, N). It uses as many returns as there are, from two on; 0 before. On bars it lacks: the last known.
     """
     log_close_BN = np.log(own_bars(panel.close_TN, panel.traded_TN))
     return_BN = np.diff(log_close_BN, axis=0, prepend=np.nan)
