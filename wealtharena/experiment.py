@@ -1,0 +1,173 @@
+"""An experiment, ready to run: the file, the classes it names, and the proof that they fit together.
+
+Everything a file can get wrong is found here, before Ray starts and before anything is written.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from environments.base import ArrayEnv, Group
+from environments.errors import DataError
+
+# LATER from environments.market.env import MarketEnv
+from policies.algorithm import Algorithm
+from policies.errors import MemberError
+from wealtharena.document import Document, KeyPath, close_match, read_document
+from wealtharena.errors import UserError
+from wealtharena.spec import ExperimentSpec, WindowSpec
+from wealtharena.validation import complaint, rule_of, validate
+
+ENVIRONMENT: KeyPath = ("environment", "params")
+TEST_WINDOW: KeyPath = ("evaluation", "window")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a run needs to know.
+
+    Attributes:
+        spec: The experiment file.
+        environment: The world's class.
+        params: Its parameters, for training.
+        test_params: The same over the test window, from its first bar to its last.
+        members: group -> the algorithm it learns with.
+        groups: The groups of the environment, with their spaces.
+        notes: What the environment mended in its data, a line each.
+    """
+
+    spec: ExperimentSpec
+    environment: type[ArrayEnv]
+    params: BaseModel
+    test_params: BaseModel
+    members: Mapping[str, Algorithm]
+    groups: Mapping[str, Group]
+    notes: tuple[str, ...]
+
+    def resolved(self) -> dict[str, Any]:
+        """The experiment file with every default spelt out, as plain values; loading it gives the same experiment."""
+        plain = self.spec.model_dump(mode="json")
+        plain["environment"]["params"] = self.params.model_dump(mode="json", by_alias=True)
+        for group, algorithm in self.members.items():
+            plain["members"][group]["params"] = algorithm.params.model_dump(mode="json", by_alias=True)
+        return plain
+
+
+def load_experiment(config: str, overrides: Iterable[str] = ()) -> Experiment:
+    """Reads an experiment file and checks all of it, its data included.
+
+    Args:
+        config: The experiment file, or ``quickstart``.
+        overrides: ``--set`` values, ``a.b.c=value``.
+
+    Raises:
+        UserError: The file, its data or the way its parts fit together is not right.
+    """
+    document = read_document(config, overrides)
+    spec = validate(ExperimentSpec, document)
+    environment = _load_class(ArrayEnv, spec.environment.class_, document, ("environment", "class"))
+    params = validate(environment.Params, document, ENVIRONMENT)
+    members = {group: _member(group, spec, document) for group in spec.members}
+    test_params = _test_params(environment, params, spec, document)
+    world = _build(environment, params, document, ENVIRONMENT)
+    _build(environment, test_params, document, TEST_WINDOW)
+    _check_members(members, world.groups, document)
+    _check_metrics(spec, world.groups, document)
+    return Experiment(spec, environment, params, test_params, members, world.groups, _notes(world))
+
+
+def _notes(world: ArrayEnv) -> tuple[str, ...]:
+    return ()
+
+
+def _member(group: str, spec: ExperimentSpec, document: Document) -> Algorithm:
+    path = ("members", group)
+    algorithm = _load_class(Algorithm, spec.members[group].algorithm, document, (*path, "algorithm"))
+    return algorithm(validate(algorithm.Params, document, (*path, "params")))
+
+
+def _load_class(base: type[Any], target: str, document: Document, path: KeyPath) -> type[Any]:
+    """The class that ``module:Class`` names, checked to be one of ``base``."""
+    module_name, class_name = target.split(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        rule = _why_not_imported(module_name, error)
+        raise UserError(complaint(document, path, rule, target)) from error
+    found = getattr(module, class_name, None)
+    if isinstance(found, type) and issubclass(found, base) and found is not base:
+        return found
+    known = [name for name, value in vars(module).items() if isinstance(value, type) and issubclass(value, base)]
+    exists = f"must be a subclass of {base.__module__}.{base.__name__}"
+    rule = exists if found is not None else f"module {module_name} has no class {class_name!r}"
+    raise UserError(complaint(document, path, rule + close_match(class_name, known), target))
+
+
+def _why_not_imported(module_name: str, error: Exception) -> str:
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if missing is None or not f"{module_name}.".startswith(f"{missing}."):
+        return f"module {module_name} cannot be imported: {type(error).__name__}: {error}"
+    package = sys.modules.get(module_name.rpartition(".")[0])
+    siblings = [f"{package.__name__}.{m.name}" for m in pkgutil.iter_modules(package.__path__)] if package else []
+    return f"there is no module {missing}{close_match(module_name, siblings)}"
+
+
+def _build(environment: type[ArrayEnv], params: BaseModel, document: Document, path: KeyPath) -> ArrayEnv:
+    """One copy of the world: what is wrong with its data shows here."""
+    try:
+        return environment(params, num_envs=1)
+    except DataError as error:
+        raise UserError(f"{error} [{'.'.join(map(str, path))}: {document.origin(path)}]") from error
+
+
+def _check_members(members: Mapping[str, Algorithm], groups: Mapping[str, Group], document: Document) -> None:
+    for group in members.keys() - groups.keys():
+        rule = f"the environment has no such group{close_match(group, groups)} (its groups: {', '.join(groups)})"
+        raise UserError(complaint(document, ("members", group), rule))
+    if homeless := [group for group in groups if group not in members]:
+        rule = f"no member for {', '.join(homeless)}: every group of the environment needs one ({', '.join(groups)})"
+        raise UserError(complaint(document, ("members",), rule))
+    for group, algorithm in members.items():
+        try:
+            algorithm.check(group, groups[group].action_space)
+        except MemberError as error:
+            raise UserError(f"{error} [{document.origin(('members', group, 'algorithm'))}]") from error
+
+
+def _check_metrics(spec: ExperimentSpec, groups: Mapping[str, Group], document: Document) -> None:
+    named = {("checkpoint", "metric"): spec.checkpoint.metric}
+    if spec.early_stopping is not None:
+        named["early_stopping", "metric"] = spec.early_stopping.metric
+    for path, metric in named.items():
+        group, slash, name = metric.partition("/")
+        if metric != "team_return" and not (slash and name and group in groups):
+            rule = f"must be team_return or <group>/<metric>, as in {next(iter(groups))}/episode_return"
+            raise UserError(complaint(document, path, rule + close_match(group, groups), metric))
+
+
+def _test_params(environment: type[ArrayEnv], params: BaseModel, spec: ExperimentSpec, document: Document) -> BaseModel:
+    """The environment's parameters over the test window; an environment without a ``window`` is tested as it trains."""
+    fields, window = environment.Params.model_fields, spec.evaluation.window
+    if "window" not in fields:
+        if window is not None:
+            raise UserError(complaint(document, TEST_WINDOW, f"{environment.__name__} has no windows; leave it out"))
+        return params
+    if window is None:
+        rule = "is missing: the dates of the test, as in {start: 2019-07-01, end: 2021-06-30}"
+        raise UserError(complaint(document, TEST_WINDOW, rule))
+    trained = WindowSpec.model_validate(params.model_dump()["window"])
+    if window.overlaps(trained):
+        rule = f"overlaps the training window environment.params.window ({trained}): the test must lie outside of it"
+        raise UserError(complaint(document, TEST_WINDOW, rule, str(window)))
+    changes = {"window": window.model_dump(), **({"horizon": None} if "horizon" in fields else {})}
+    try:
+        return environment.Params.model_validate({**params.model_dump(by_alias=True), **changes})
+    except ValidationError as error:
+        raise UserError(complaint(document, TEST_WINDOW, rule_of(error.errors()[0]), str(window))) from error

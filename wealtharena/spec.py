@@ -1,0 +1,163 @@
+"""The experiment file, typed: frozen models that refuse a key they do not know.
+
+What a file may say of an environment or an algorithm is not listed here: it is that class's own ``Params``.
+``wealtharena.experiment`` brings the two together.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Target = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="module:Class")]
+"""Names a class, as in ``policies.ppo:PPO``."""
+
+GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+class Section(BaseModel):
+    """Base of every section of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, serialize_by_alias=True)
+
+
+class EnvironmentSpec(Section):
+    """The world: a subclass of ``environments.base.ArrayEnv`` and its parameters."""
+
+    class_: Target = Field(alias="class")
+    params: dict[str, Any] = {}
+
+
+class MemberSpec(Section):
+    """What one group of agents learns with."""
+
+    algorithm: Target
+    params: dict[str, Any] = {}
+
+
+class SamplingSpec(Section):
+    """How experience is gathered.
+
+    Attributes:
+        runners: Remote samplers; 0 samples in the training process itself.
+        envs_per_runner: E, the copies of the environment that each sampler steps together.
+        fragment: T, the steps taken between two updates.
+    """
+
+    runners: int = Field(0, ge=0)
+    envs_per_runner: int = Field(64, ge=1)
+    fragment: int = Field(64, ge=1)
+
+
+class LearningSpec(Section):
+    """Where gradients are computed.
+
+    Attributes:
+        learners: Remote learners per family of members; 0 learns in the training process itself.
+        gpus_per_learner: GPUs, or a share of one, that each learner takes.
+    """
+
+    learners: int = Field(0, ge=0)
+    gpus_per_learner: float = Field(0.0, ge=0)
+
+
+class StopSpec(Section):
+    """When training is over: as soon as one of the limits is reached.
+
+    Attributes:
+        env_steps: Steps of the environment, over all copies.
+        iterations: Rounds of sampling and learning.
+        seconds: Time spent training, without the time between interruption and resumption.
+    """
+
+    env_steps: int | None = Field(None, ge=1)
+    iterations: int | None = Field(None, ge=1)
+    seconds: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _some_limit(self) -> Self:
+        if self.env_steps is None and self.iterations is None and self.seconds is None:
+            raise ValueError("give at least one of env_steps, iterations, seconds")
+        return self
+
+
+class CheckpointSpec(Section):
+    """What is kept of a run.
+
+    Attributes:
+        every: Iterations between two checkpoints; one more is written at the end.
+        keep: The last checkpoints that stay on disk, beside the best one.
+        metric: What "best" means, more being better: ``team_return`` (mean of the groups' episode returns)
+            or ``<group>/<metric>`` as in ``metrics/progress.csv``. Always a training metric, never test data.
+    """
+
+    every: int = Field(10, ge=1)
+    keep: int = Field(3, ge=1)
+    metric: str = "team_return"
+
+
+class EarlyStoppingSpec(Section):
+    """Stops a run that no longer improves.
+
+    Attributes:
+        metric: As in ``checkpoint.metric``.
+        patience: Iterations without an improvement after which training stops.
+        min_delta: The least that counts as an improvement.
+    """
+
+    metric: str = "team_return"
+    patience: int = Field(ge=1)
+    min_delta: float = Field(0.0, ge=0)
+
+
+class WindowSpec(Section):
+    """Dates, both ends inclusive; null: as far as the data goes."""
+
+    start: date | None = None
+    end: date | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.start is not None and self.end is not None and self.start > self.end:
+            raise ValueError(f"start {self.start} is after end {self.end}")
+        return self
+
+    def overlaps(self, other: WindowSpec) -> bool:
+        """Whether some day lies in both windows."""
+        return _not_after(self.start, other.end) and _not_after(other.start, self.end)
+
+    def __str__(self) -> str:
+        return f"{self.start or 'first bar'} to {self.end or 'last bar'}"
+
+
+def _not_after(start: date | None, end: date | None) -> bool:
+    return start is None or end is None or start <= end
+
+
+class EvaluationSpec(Section):
+    """What the trained team is judged on.
+
+    Attributes:
+        window: The dates of the test, apart from the training window; for environments that have a ``window``.
+        episodes: Evaluation episodes.
+    """
+
+    window: WindowSpec | None = None
+    episodes: int = Field(1, ge=1)
+
+
+class ExperimentSpec(Section):
+    """One experiment file."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    seed: int = Field(0, ge=0, lt=2**31)
+    environment: EnvironmentSpec
+    members: dict[GroupName, MemberSpec] = Field(min_length=1)
+    sampling: SamplingSpec = SamplingSpec()
+    learning: LearningSpec = LearningSpec()
+    stop: StopSpec
+    checkpoint: CheckpointSpec = CheckpointSpec()
+    early_stopping: EarlyStoppingSpec | None = None
+    evaluation: EvaluationSpec = EvaluationSpec()

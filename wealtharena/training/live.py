@@ -1,0 +1,90 @@
+"""What a person sees while a team trains: a table that is redrawn, or one line per iteration without a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from wealtharena.training.progress import Progress
+
+EXPLORATION = ("entropy", "epsilon", "temperature")
+LOSSES = ("policy_loss", "q_loss", "value_loss", "loss")
+
+
+class LiveView:
+    """Renders the progress of a run on a console. A context manager."""
+
+    def __init__(self, console: Console, algorithms: Mapping[str, str]) -> None:
+        """Watches a team: ``algorithms`` has the name of each group's algorithm."""
+        self._console = console
+        self._algorithms = algorithms
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def update(self, progress: Progress, done: float) -> None:
+        """Shows an iteration; ``done`` is the fraction of the run behind it."""
+        if self._live is None:
+            self._console.print(f"{_status(progress, done)}  {_returns(progress)}", soft_wrap=True, highlight=False)
+        else:
+            self._live.update(Group(Text(_status(progress, done)), self._table(progress)), refresh=True)
+
+    def _table(self, progress: Progress) -> Table:
+        table = Table("group", "algorithm")
+        for heading in ("return", "exploration", "loss"):
+            table.add_column(heading, justify="right")
+        for group, algorithm in self._algorithms.items():
+            metrics = progress.groups.get(group, {})
+            table.add_row(
+                group,
+                algorithm,
+                _number(metrics.get("episode_return")),
+                _first_known(metrics, EXPLORATION, named=True),
+                _first_known(metrics, LOSSES),
+            )
+        return table
+
+
+def _status(progress: Progress, done: float) -> str:
+    left = progress.seconds * (1 - done) / done if done else 0.0
+    return (
+        f"iteration {progress.iteration}  {progress.env_steps:,} steps  {progress.steps_per_s:,.0f} steps/s  "
+        f"{done:.0%} done, {_duration(left)} left"
+    )
+
+
+def _returns(progress: Progress) -> str:
+    known = {group: metrics.get("episode_return") for group, metrics in progress.groups.items()}
+    return "return: " + "  ".join(f"{group} {_number(value)}" for group, value in known.items())
+
+
+def _first_known(metrics: Mapping[str, float], names: tuple[str, ...], *, named: bool = False) -> str:
+    name = next((name for name in names if name in metrics), None)
+    if name is None:
+        return "-"
+    return f"{name} {_number(metrics[name])}" if named else _number(metrics[name])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

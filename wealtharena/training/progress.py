@@ -1,0 +1,45 @@
+"""Where a run stands after an iteration: one row of its metrics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One iteration, as it is logged and shown.
+
+    Attributes:
+        iteration: Counted from 1.
+        env_steps: Steps of the environment so far, over all copies.
+        seconds: Time spent training so far.
+        steps_per_s: Steps of the environment per second, in this iteration.
+        groups: group -> metric -> value; a metric that is not known yet is absent.
+    """
+
+    iteration: int
+    env_steps: int
+    seconds: float
+    steps_per_s: float
+    groups: Mapping[str, Mapping[str, float]]
+
+    def row(self) -> dict[str, float]:
+        """All of it by column name; a group's metrics are ``<group>/<metric>``."""
+        metrics = {f"{group}/{name}": value for group, known in self.groups.items() for name, value in known.items()}
+        row = {
+            "iteration": self.iteration,
+            "env_steps": self.env_steps,
+            "seconds": self.seconds,
+            "steps_per_s": self.steps_per_s,
+            "team_return": self.team_return(),
+            **metrics,
+        }
+        return {name: value for name, value in row.items() if not math.isnan(value)}
+
+    def team_return(self) -> float:
+        """The mean of the groups' episode returns; NaN before the first episode ends."""
+        returns = [known["episode_return"] for known in self.groups.values() if "episode_return" in known]
+        return fmean(returns) if returns else math.nan

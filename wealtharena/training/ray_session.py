@@ -1,0 +1,37 @@
+"""The Ray cluster that a run uses: one that is running already, or a local one of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+
+@contextmanager
+def ray_session() -> Iterator[str]:
+    """Connects to the cluster at ``RAY_ADDRESS``, or starts a quiet local Ray that nothing outside can reach.
+
+    Yields:
+        What it is connected to, in words.
+    """
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        ray.init(address=address, log_to_driver=False)
+    else:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _node_ip_address="127.0.0.1",
+            # Workers import the user's own modules from where the command was given, as this process does.
+            runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])}},
+        )
+    try:
+        yield f"the Ray cluster at {address}" if address else "a local Ray"
+    finally:
+        ray.shutdown()

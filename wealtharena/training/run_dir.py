@@ -1,0 +1,173 @@
+"""The folder a run leaves behind, and the checkpoints in it.
+
+A checkpoint is written beside its place and renamed into it: it is complete or absent, whatever interrupts.
+Which one is the latest and which the best follows from the checkpoints alone: the links ``latest`` and ``best`` are
+for people.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from wealtharena.errors import UserError
+from wealtharena.training.stopping import Patience
+
+
+class Mark(BaseModel):
+    """How far a run had come at a checkpoint: what the run loop needs in order to go on from it.
+
+    Attributes:
+        iteration: Rounds of sampling and learning done.
+        env_steps: Steps of the environment, over all copies.
+        seconds: Time spent training.
+        score: ``checkpoint.metric`` at this checkpoint; None where it was not known.
+        patience: The state of early stopping.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    iteration: int = 0
+    env_steps: int = 0
+    seconds: float = 0.0
+    score: float | None = None
+    patience: Patience = Patience()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint on disk."""
+
+    path: Path
+    mark: Mark
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """The files of one run."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The experiment file as resolved."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """The folder of progress.csv and the TensorBoard files."""
+        return self.path / "metrics"
+
+    def write_config(self, resolved: Mapping[str, Any]) -> None:
+        """Writes config.yaml, at once or not at all."""
+        partial = self.config.with_suffix(".partial")
+        partial.write_text(yaml.safe_dump(dict(resolved), sort_keys=False), encoding="utf-8")
+        partial.replace(self.config)
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """The complete checkpoints, oldest first."""
+        marks = sorted(self.path.glob("checkpoints/iter_*/mark.json"))
+        return [Checkpoint(file.parent, Mark.model_validate_json(file.read_bytes())) for file in marks]
+
+    def latest(self) -> Checkpoint | None:
+        """The newest checkpoint."""
+        return next(reversed(self.checkpoints()), None)
+
+    def best(self) -> Checkpoint | None:
+        """The checkpoint of the highest score, the earlier one of equals; without scores the newest."""
+        scored = [checkpoint for checkpoint in self.checkpoints() if checkpoint.mark.score is not None]
+        return max(scored, key=lambda checkpoint: checkpoint.mark.score or 0.0, default=None) or self.latest()
+
+    def save(self, mark: Mark, write: Callable[[Path], object], *, keep: int) -> Checkpoint:
+        """Adds a checkpoint, then removes all but the last ``keep`` and the best one.
+
+        Args:
+            mark: How far the run has come.
+            write: Writes the team into the folder it is given.
+            keep: How many of the last checkpoints stay.
+        """
+        name = f"iter_{mark.iteration:06d}"
+        partial, final = self.path / "checkpoints" / f".{name}.partial", self.path / "checkpoints" / name
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        write(partial)
+        (partial / "mark.json").write_text(mark.model_dump_json(), encoding="utf-8")
+        partial.rename(final)
+        self._tidy(keep)
+        return Checkpoint(final, mark)
+
+    def _tidy(self, keep: int) -> None:
+        checkpoints, best = self.checkpoints(), self.best()
+        for checkpoint in checkpoints[:-keep]:
+            if checkpoint != best:
+                shutil.rmtree(checkpoint.path)
+        _link(self.path / "checkpoints" / "latest", checkpoints[-1].path.name)
+        _link(self.path / "checkpoints" / "best", (best or checkpoints[-1]).path.name)
+
+
+def _link(link: Path, target: str) -> None:
+    """Points a link elsewhere without a moment in which there is none."""
+    fresh = link.with_name(f".{link.name}.partial")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(target)
+    os.replace(fresh, link)
+
+
+def check_vacant(path: Path) -> None:
+    """Refuses a folder that a new run must not be written to.
+
+    Raises:
+        UserError: Something is there already.
+    """
+    if RunDir(path).config.exists():
+        raise UserError(f"--out {path}: already holds a run; name another folder, or continue it with --resume")
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"--out {path}: exists and is not an empty folder; name another one")
+
+
+def new_run(name: str, out: Path | None) -> RunDir:
+    """Makes the folder of a new run: ``out``, or else the next free ``runs/<name>-<number>``.
+
+    Raises:
+        UserError: ``out`` is not vacant, or the folder cannot be made.
+    """
+    try:
+        if out is None:
+            return RunDir(_next_free(Path("runs"), name))
+        check_vacant(out)
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {error.filename}: the folder cannot be made: {error.strerror}") from error
+    return RunDir(out)
+
+
+def _next_free(parent: Path, name: str) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        path = parent / f"{name}-{number:03d}"
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return path
+
+
+def open_run(path: Path) -> RunDir:
+    """The folder of a run that was begun before.
+
+    Raises:
+        UserError: There is no run.
+    """
+    run = RunDir(path)
+    if not run.config.is_file():
+        raise UserError(f"{path}: holds no run (no config.yaml in it)")
+    return run

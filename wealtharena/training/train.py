@@ -1,0 +1,147 @@
+"""The run loop: trains a team until a limit is reached, logging every iteration and keeping checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from wealtharena.experiment import Experiment
+from wealtharena.spec import ExperimentSpec
+from wealtharena.team import Team, TeamConfig
+from wealtharena.training.metrics_log import MetricsLog
+from wealtharena.training.progress import Progress
+from wealtharena.training.run_dir import Mark, RunDir
+from wealtharena.training.stopping import StopSignal, fraction_done
+
+STALLED_ITERATIONS = 5
+"""Iterations without a single step after which a run gives up: Ray may lose its runners and bring them back by then."""
+
+
+class View(Protocol):
+    """Somebody who watches a run."""
+
+    def update(self, progress: Progress, done: float) -> None:
+        """Shows an iteration; ``done`` is the fraction of the run behind it."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How training ended.
+
+    Attributes:
+        reason: In words.
+        interrupted: It was asked to stop early and can be resumed.
+        mark: How far it came.
+    """
+
+    reason: str
+    interrupted: bool
+    mark: Mark
+
+
+def train(experiment: Experiment, run: RunDir, *, view: View, stop: StopSignal) -> Outcome:
+    """Trains the team of ``experiment`` from the latest checkpoint in ``run``, or else from the beginning.
+
+    Leaves a checkpoint of where it ended. Ray must be running.
+
+    Raises:
+        RuntimeError: Sampling brings no steps any more.
+    """
+    last = run.latest()
+    team = Team.from_checkpoint(str(last.path.resolve())) if last else team_config(experiment).build_algo()
+    mark = last.mark if last else Mark()
+    try:
+        with MetricsLog(run.metrics, after=mark.iteration) as log:
+            return _Loop(experiment.spec, run, team, log, view, stop).run(mark)
+    finally:
+        team.stop()
+
+
+def team_config(experiment: Experiment) -> TeamConfig:
+    """The experiment as an RLlib ``AlgorithmConfig``."""
+    sampling, learning = experiment.spec.sampling, experiment.spec.learning
+    return (
+        TeamConfig()
+        .environment(env=experiment.environment, env_config=experiment.params.model_dump(by_alias=True))
+        .team(dict(experiment.members))
+        .env_runners(
+            num_env_runners=sampling.runners,
+            num_envs_per_env_runner=sampling.envs_per_runner,
+            rollout_fragment_length=sampling.fragment,
+        )
+        .learners(num_learners=learning.learners, num_gpus_per_learner=learning.gpus_per_learner)
+        .debugging(seed=experiment.spec.seed)
+    )
+
+
+@dataclass(frozen=True)
+class _Loop:
+    spec: ExperimentSpec
+    folder: RunDir
+    team: Team
+    log: MetricsLog
+    view: View
+    stop: StopSignal
+
+    def run(self, mark: Mark) -> Outcome:
+        """Iterates from ``mark`` until there is a reason to stop, then writes the last checkpoint."""
+        started, saved, stalled = time.perf_counter() - mark.seconds, mark.iteration, 0
+        while not (reason := self._reason_to_stop(mark)):
+            before, mark = mark, self._iterate(mark, started)
+            stalled = stalled + 1 if mark.env_steps == before.env_steps else 0
+            if stalled == STALLED_ITERATIONS:
+                raise RuntimeError(f"{stalled} iterations without a step of the environment: its runners keep failing")
+            if mark.iteration % self.spec.checkpoint.every == 0:
+                saved = self._save(mark)
+        if saved != mark.iteration:
+            self._save(mark)
+        return Outcome(reason, self.stop.requested, mark)
+
+    def _iterate(self, mark: Mark, started: float) -> Mark:
+        result = self.team.train()
+        seconds = time.perf_counter() - started
+        progress = _progress(result, mark, seconds)
+        row = progress.row()
+        self.log.write(row)
+        self.view.update(progress, self._fraction(progress.env_steps, progress.iteration, seconds))
+        patience = mark.patience
+        if self.spec.early_stopping is not None:
+            rule = self.spec.early_stopping
+            patience = patience.after(row.get(rule.metric), rule.min_delta)
+        return Mark(
+            iteration=progress.iteration,
+            env_steps=progress.env_steps,
+            seconds=seconds,
+            score=row.get(self.spec.checkpoint.metric),
+            patience=patience,
+        )
+
+    def _reason_to_stop(self, mark: Mark) -> str | None:
+        if self.stop.requested:
+            return "interrupted"
+        if mark.patience.exhausted(self.spec.early_stopping):
+            return f"no improvement in {mark.patience.waited} iterations"
+        if self._fraction(mark.env_steps, mark.iteration, mark.seconds) == 1.0:
+            return "the limit in stop is reached"
+        return None
+
+    def _fraction(self, env_steps: int, iteration: int, seconds: float) -> float:
+        return fraction_done(self.spec.stop, env_steps=env_steps, iteration=iteration, seconds=seconds)
+
+    def _save(self, mark: Mark) -> int:
+        self.folder.save(mark, lambda path: self.team.save_to_path(str(path.resolve())), keep=self.spec.checkpoint.keep)
+        return mark.iteration
+
+
+def _progress(result: Mapping[str, Any], before: Mark, seconds: float) -> Progress:
+    """Reads what one ``Team.train()`` reported."""
+    env_steps = int(result["num_env_steps_sampled_lifetime"])
+    return Progress(
+        iteration=before.iteration + 1,
+        env_steps=env_steps,
+        seconds=seconds,
+        steps_per_s=(env_steps - before.env_steps) / max(seconds - before.seconds, 1e-9),
+        groups={group: dict(metrics) for group, metrics in result["groups"].items()},
+    )
