@@ -12,6 +12,7 @@ from environments.market.alignment import Bools, Floats, Ints, on_calendar, own_
 from environments.market.panel import Panel
 
 WINDOW = 20  # own bars: one month of sessions
+STALE_AFTER = 20  # bars of the union without an own bar after which an asset counts as gone
 DAYS_PER_YEAR = 365.0
 
 
@@ -30,7 +31,7 @@ def idle_TN(panel: Panel) -> Ints:
     return bar_T1 - last_TN
 
 
-def listed_TN(panel: Panel, warmup: int, stale_after: int) -> Bools:
+def listed_TN(panel: Panel, warmup: int, stale_after: int = STALE_AFTER) -> Bools:
     """Assets that may be held at bar t: bool (T, N).
 
     An asset is listed from its own bar number ``warmup`` on (counted from 1), and for as long as fewer than
@@ -40,7 +41,7 @@ def listed_TN(panel: Panel, warmup: int, stale_after: int) -> Bools:
     return has_bar_TN & (idle_TN(panel) < stale_after)
 
 
-def settle_TN(panel: Panel, stale_after: int) -> Bools:
+def settle_TN(panel: Panel, stale_after: int = STALE_AFTER) -> Bools:
     """True at the one bar where a silent asset is closed out: the ``stale_after``-th bar of the union without its own.
 
     bool (T, N). From that bar on it is not listed; an asset that comes back and falls silent again settles again.
