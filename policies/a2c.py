@@ -1,0 +1,120 @@
+"""Advantage actor-critic (Mnih et al. 2016), with a Learner of our own: RLlib has none on the new API stack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import gymnasium as gym
+from pydantic import Field
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.learner.learner import ENTROPY_KEY, POLICY_LOSS_KEY, VF_LOSS_KEY
+from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+from ray.rllib.core.rl_module.apis.value_function_api import ValueFunctionAPI
+from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
+from ray.rllib.evaluation.postprocessing import Postprocessing
+from torch import Tensor
+
+from policies.algorithm import Algorithm, AlgorithmParams, Decision, Trainer
+from policies.models import default_model
+from policies.modules import ActorCriticModule
+from policies.on_policy import OnPolicyTrainer, Schedule, exploit, explore
+from policies.spaces import require_discrete_or_box
+
+
+class A2CParams(AlgorithmParams):
+    """Hyperparameters of A2C."""
+
+    lr: float = Field(7e-4, gt=0, le=1, description="learning rate of Adam")
+    gae_lambda: float = Field(0.95, ge=0, le=1, description="trace decay of the advantages")
+    entropy_coeff: float = Field(0.01, ge=0, description="weight of the entropy bonus")
+    value_coeff: float = Field(0.5, ge=0, description="weight of the value loss")
+    minibatch_size: int = Field(512, ge=1, description="rows of one gradient step; every row is used once")
+
+
+class A2CTorchLearner(TorchLearner):
+    """Policy gradient with a learned baseline: -A log pi(a|s) + c_v (V - target)^2 - c_e H (Mnih et al. 2016, section 4)."""
+
+    def compute_loss_for_module(
+        self, *, module_id: str, config: PPOConfig, batch: dict[str, Any], fwd_out: dict[str, Any]
+    ) -> Tensor:
+        """The loss of one minibatch; logs its parts under the module's id."""
+        module = self.module[module_id].unwrapped()
+        policy = module.get_train_action_dist_cls().from_logits(fwd_out[Columns.ACTION_DIST_INPUTS])
+        value_B = module.compute_values(batch, embeddings=fwd_out[Columns.EMBEDDINGS])
+
+        policy_loss = -(batch[Postprocessing.ADVANTAGES] * policy.logp(batch[Columns.ACTIONS])).mean()
+        value_loss = (value_B - batch[Postprocessing.VALUE_TARGETS]).square().mean()
+        entropy = policy.entropy().mean()
+        self.metrics.log_dict(
+            {POLICY_LOSS_KEY: policy_loss, VF_LOSS_KEY: value_loss, ENTROPY_KEY: entropy}, key=module_id, window=1
+        )
+        return policy_loss + config.vf_loss_coeff * value_loss - config.entropy_coeff * entropy
+
+    @classmethod
+    def rl_module_required_apis(cls) -> list[type]:
+        """The module must have a critic."""
+        return [ValueFunctionAPI]
+
+
+class A2C(Algorithm):
+    """A2C for Discrete and Box actions: one pass over each iteration's rows, each row used once."""
+
+    Params = A2CParams
+    on_policy = True
+    metrics: ClassVar[Mapping[str, str]] = {
+        POLICY_LOSS_KEY: "policy_loss",
+        VF_LOSS_KEY: "value_loss",
+        ENTROPY_KEY: "entropy",
+        "total_loss": "loss",
+    }
+
+    def __init__(self, params: A2CParams | None = None) -> None:
+        self.params: A2CParams = params or A2CParams()
+
+    def check(self, group: str, action_space: gym.Space[Any]) -> None:
+        """Raises ``MemberError`` unless the actions are Discrete or a bounded Box."""
+        require_discrete_or_box(group, "A2C", action_space)
+
+    def learner_config(self, action_space: gym.Space[Any]) -> AlgorithmConfig:
+        """RLlib's PPO configuration carries the coefficients; the loss is A2C's."""
+        params = self.params
+        return (
+            PPOConfig()
+            .learners(learner_class=A2CTorchLearner)
+            .training(
+                lr=params.lr,
+                gamma=params.gamma,
+                lambda_=params.gae_lambda,
+                entropy_coeff=params.entropy_coeff,
+                vf_loss_coeff=params.value_coeff,
+                use_kl_loss=False,
+                grad_clip=params.grad_clip,
+            )
+            .rl_module(model_config=default_model(params, free_log_std=True))
+        )
+
+    def module_class(self) -> type[TorchRLModule]:
+        """Separate policy and value networks."""
+        return ActorCriticModule
+
+    def trainer(self, group: str, seed: int) -> Trainer:
+        """One pass over each iteration's rows."""
+        params = self.params
+        return OnPolicyTrainer(
+            group,
+            gamma=params.gamma,
+            trace_decay=params.gae_lambda,
+            schedule=Schedule(epochs=1, minibatch_size=params.minibatch_size),
+            seed=seed,
+        )
+
+    def explore(self, module: TorchRLModule, obs_BF: Tensor, env_steps: int) -> Decision:
+        """Samples from the policy."""
+        return explore(module, obs_BF)
+
+    def exploit(self, module: TorchRLModule, obs_BF: Tensor) -> Tensor:
+        """The mode of the policy."""
+        return exploit(module, obs_BF)

@@ -1,0 +1,119 @@
+"""What an algorithm is to a team: how it acts, what it learns from, and which of RLlib's Learners does the learning.
+
+A new algorithm is one file with one subclass of ``Algorithm``; an experiment file names it ``module:Class``.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import gymnasium as gym
+from pydantic import BaseModel, ConfigDict, Field
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.core.learner.learner_group import LearnerGroup
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
+from torch import Tensor
+
+from policies.rollout import Rollout
+
+
+class AlgorithmParams(BaseModel):
+    """Hyperparameters every algorithm has: frozen, and a key it does not know is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    gamma: float = Field(0.99, ge=0, le=1, description="discount per decision of the group")
+    hidden: tuple[int, ...] = Field((64, 64), min_length=1, description="units of each hidden layer")
+    activation: Literal["tanh", "relu", "silu", "elu"] = Field("tanh", description="after each hidden layer")
+    normalize_observations: bool = Field(True, description="standardise features by running statistics")
+    grad_clip: float | None = Field(0.5, gt=0, description="largest global norm of a gradient; null for no limit")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a policy did for B rows.
+
+    Attributes:
+        action: (B,) int64, or (B, U) float32 in [-1, 1] units.
+        logp: (B,) log-probability of the action; None where the algorithm needs none.
+        dist_inputs: (B, D) inputs of the action distribution; None where the algorithm needs none.
+    """
+
+    action: Tensor
+    logp: Tensor | None = None
+    dist_inputs: Tensor | None = None
+
+
+class Trainer(Protocol):
+    """One member's side of learning that is not in RLlib's Learner: its memory and its use of it."""
+
+    def learn(self, learners: LearnerGroup, rollouts: Sequence[Rollout], env_steps: int) -> list[Any]:
+        """Learns from the fragments of one iteration. Returns RLlib's results, one for each update."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything the next update depends on besides the Learner's own state."""
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Restores what ``get_state`` gave."""
+
+
+class Algorithm(abc.ABC):
+    """A learning algorithm with its hyperparameters.
+
+    Attributes:
+        Params: The model of its hyperparameters.
+        on_policy: Whether rollouts must carry log-probabilities and values.
+        metrics: The Learner's metric -> the name it is shown under.
+        params: The hyperparameters.
+    """
+
+    Params: ClassVar[type[AlgorithmParams]]
+    on_policy: ClassVar[bool]
+    metrics: ClassVar[Mapping[str, str]]
+
+    params: Any
+
+    @abc.abstractmethod
+    def check(self, group: str, action_space: gym.Space[Any]) -> None:
+        """Raises ``MemberError`` if it cannot act in this space."""
+
+    @abc.abstractmethod
+    def learner_config(self, action_space: gym.Space[Any]) -> AlgorithmConfig:
+        """RLlib's configuration of the Learner, hyperparameters included."""
+
+    @abc.abstractmethod
+    def module_class(self) -> type[TorchRLModule]:
+        """The networks."""
+
+    @abc.abstractmethod
+    def trainer(self, group: str, seed: int) -> Trainer:
+        """The member's side of learning, for a new run."""
+
+    @abc.abstractmethod
+    def explore(self, module: TorchRLModule, obs_BF: Tensor, env_steps: int) -> Decision:
+        """Acts while it learns; ``env_steps`` is how many environment steps the team has sampled."""
+
+    @abc.abstractmethod
+    def exploit(self, module: TorchRLModule, obs_BF: Tensor) -> Tensor:
+        """Acts as well as it knows, without randomness: (B,) int64, or (B, U) float32."""
+
+    def gauges(self, env_steps: int) -> dict[str, float]:
+        """Further figures of the moment, such as epsilon."""
+        return {}
+
+    def module_spec(
+        self, observation_space: gym.Space[Any], action_space: gym.Space[Any], *, inference_only: bool
+    ) -> RLModuleSpec:
+        """The specification of the networks for these spaces."""
+        config = self.learner_config(action_space)
+        spec = config.get_default_rl_module_spec()
+        spec.module_class = self.module_class()
+        spec.observation_space = observation_space
+        spec.action_space = action_space
+        spec.inference_only = inference_only and not self.on_policy
+        spec.model_config = {**config.model_config, "normalize_observations": self.params.normalize_observations}
+        return spec

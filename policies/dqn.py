@@ -1,0 +1,96 @@
+"""Deep Q-learning (Mnih et al. 2015): double (van Hasselt et al. 2016), dueling (Wang et al. 2016), n-step: RLlib's Learner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import gymnasium as gym
+from pydantic import Field
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.algorithms.dqn import DQNConfig
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
+from torch import Tensor
+
+from policies.algorithm import Algorithm, Decision, Trainer
+from policies.models import default_model
+from policies.modules import QModule
+from policies.off_policy import ReplayParams, ReplayTrainer
+from policies.spaces import require_discrete
+
+
+class DQNParams(ReplayParams):
+    """Hyperparameters of DQN."""
+
+    activation: str = Field("relu", pattern="^(tanh|relu|silu|elu)$", description="after each hidden layer")
+    lr: float = Field(5e-4, gt=0, le=1, description="learning rate of Adam")
+    n_step: int = Field(3, ge=1, description="rewards summed before the bootstrap")
+    tau: float = Field(0.01, gt=0, le=1, description="share of the way the target moves in each update")
+    double: bool = Field(True, description="choose the next action with the online network")
+    dueling: bool = Field(True, description="separate streams for value and advantages")
+    epsilon_start: float = Field(1.0, ge=0, le=1, description="share of random actions at the start")
+    epsilon_end: float = Field(0.05, ge=0, le=1, description="share of random actions after epsilon_steps")
+    epsilon_steps: int = Field(50_000, ge=1, description="environment steps until epsilon_end, linearly")
+
+
+class DQN(Algorithm):
+    """DQN for Discrete actions, epsilon-greedy."""
+
+    Params = DQNParams
+    on_policy = False
+    metrics: ClassVar[Mapping[str, str]] = {"qf_loss": "q_loss", "qf_mean": "q_mean", "total_loss": "loss"}
+
+    def __init__(self, params: DQNParams | None = None) -> None:
+        self.params: DQNParams = params or DQNParams()
+
+    def check(self, group: str, action_space: gym.Space[Any]) -> None:
+        """Raises ``MemberError`` unless the actions are Discrete."""
+        require_discrete(group, "DQN", action_space)
+
+    def learner_config(self, action_space: gym.Space[Any]) -> AlgorithmConfig:
+        """RLlib's DQN with a target that follows in every update."""
+        params = self.params
+        return (
+            DQNConfig()
+            .training(
+                lr=params.lr,
+                gamma=params.gamma,
+                tau=params.tau,
+                target_network_update_freq=0,
+                double_q=params.double,
+                dueling=params.dueling,
+                n_step=params.n_step,
+                num_atoms=1,
+                epsilon=self._schedule(),
+                grad_clip=params.grad_clip,
+                td_error_loss_fn="huber",
+            )
+            .rl_module(model_config=default_model(params))
+        )
+
+    def _schedule(self) -> list[list[float]]:
+        params = self.params
+        return [[0, params.epsilon_start], [params.epsilon_steps, params.epsilon_end]]
+
+    def module_class(self) -> type[TorchRLModule]:
+        """Q network and target."""
+        return QModule
+
+    def trainer(self, group: str, seed: int) -> Trainer:
+        """Updates on replayed transitions."""
+        return ReplayTrainer(group, self.params, seed=seed)
+
+    def explore(self, module: TorchRLModule, obs_BF: Tensor, env_steps: int) -> Decision:
+        """Greedy, but for a random action with probability epsilon."""
+        return Decision(module.forward_exploration({Columns.OBS: obs_BF}, t=env_steps)[Columns.ACTIONS])
+
+    def exploit(self, module: TorchRLModule, obs_BF: Tensor) -> Tensor:
+        """The action of the highest value."""
+        return module.forward_inference({Columns.OBS: obs_BF})[Columns.ACTIONS]
+
+    def gauges(self, env_steps: int) -> dict[str, float]:
+        """Epsilon as it stands."""
+        params = self.params
+        share = min(1.0, env_steps / params.epsilon_steps)
+        return {"epsilon": params.epsilon_start + share * (params.epsilon_end - params.epsilon_start)}

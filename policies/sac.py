@@ -1,0 +1,138 @@
+"""Soft actor-critic (Haarnoja et al. 2018) with twin Q networks and automatic temperature: RLlib's Learner and loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import torch
+from pydantic import Field
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.algorithms.sac import SACConfig
+from ray.rllib.algorithms.sac.torch.sac_torch_learner import SACTorchLearner
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
+from torch import Tensor
+
+from policies.algorithm import Algorithm, Decision, Trainer
+from policies.models import default_model
+from policies.modules import SoftActorCriticModule
+from policies.off_policy import ReplayParams, ReplayTrainer
+from policies.on_policy import exploit
+from policies.spaces import require_box, require_discrete_or_box
+
+_TEMPERATURE = "log_temperature"
+
+
+class SACParams(ReplayParams):
+    """Hyperparameters of SAC."""
+
+    hidden: tuple[int, ...] = Field((128, 128), min_length=1, description="units of each hidden layer")
+    activation: str = Field("relu", pattern="^(tanh|relu|silu|elu)$", description="after each hidden layer")
+    actor_lr: float = Field(3e-4, gt=0, le=1, description="learning rate of the policy")
+    critic_lr: float = Field(3e-4, gt=0, le=1, description="learning rate of the Q networks")
+    temperature_lr: float = Field(3e-4, gt=0, le=1, description="learning rate of the temperature")
+    initial_temperature: float = Field(0.2, gt=0, description="weight of the entropy at the start")
+    target_entropy: float | None = Field(
+        None, description="entropy the temperature aims at; null: -U for continuous actions, log(n)/2 for n discrete ones"
+    )
+    discrete: bool = Field(False, description="allow Discrete actions (Christodoulou 2019)")
+
+
+class TemperatureLearner(SACTorchLearner):
+    """RLlib's SAC Learner, with the temperature in its state: RLlib saves its optimiser, but not the temperature itself."""
+
+    def get_state(
+        self,
+        components: str | Collection[str] | None = None,
+        *,
+        not_components: str | Collection[str] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """The Learner's state, and each module's log temperature."""
+        state: dict[str, Any] = super().get_state(components, not_components=not_components, **kwargs)
+        if self._check_component(_TEMPERATURE, components, not_components):
+            state[_TEMPERATURE] = {
+                module_id: self.curr_log_alpha[module_id].detach().cpu().numpy() for module_id in self.module.keys()
+            }
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restores in place: the temperature's optimiser holds on to the tensor."""
+        super().set_state(state)
+        for module_id, value in state.get(_TEMPERATURE, {}).items():
+            log_temperature = self.curr_log_alpha[module_id]
+            log_temperature.data.copy_(torch.as_tensor(value, device=log_temperature.device))
+
+
+class SAC(Algorithm):
+    """SAC for continuous actions (squashed Gaussian); for discrete ones if ``discrete`` is set."""
+
+    Params = SACParams
+    on_policy = False
+    metrics: ClassVar[Mapping[str, str]] = {
+        "policy_loss": "policy_loss",
+        "qf_loss": "q_loss",
+        "qf_mean": "q_mean",
+        "alpha_value": "temperature",
+        "total_loss": "loss",
+    }
+
+    def __init__(self, params: SACParams | None = None) -> None:
+        self.params: SACParams = params or SACParams()
+
+    def check(self, group: str, action_space: gym.Space[Any]) -> None:
+        """Raises ``MemberError`` for discrete actions unless ``discrete`` is set, and for an unbounded Box."""
+        if self.params.discrete:
+            require_discrete_or_box(group, "SAC", action_space)
+        else:
+            remedy = f"choose PPO, A2C or DQN for group '{group}', or set members.{group}.params.discrete: true"
+            require_box(group, "SAC", action_space, remedy)
+
+    def learner_config(self, action_space: gym.Space[Any]) -> AlgorithmConfig:
+        """RLlib's SAC with targets that follow in every update."""
+        params = self.params
+        return (
+            SACConfig()
+            .learners(learner_class=TemperatureLearner)
+            .training(
+                actor_lr=params.actor_lr,
+                critic_lr=params.critic_lr,
+                alpha_lr=params.temperature_lr,
+                initial_alpha=params.initial_temperature,
+                target_entropy=self._target_entropy(action_space),
+                gamma=params.gamma,
+                tau=params.tau,
+                target_network_update_freq=0,
+                twin_q=True,
+                n_step=params.n_step,
+                grad_clip=params.grad_clip,
+            )
+            .rl_module(model_config=default_model(params))
+        )
+
+    def _target_entropy(self, action_space: gym.Space[Any]) -> float:
+        if self.params.target_entropy is not None:
+            return self.params.target_entropy
+        if isinstance(action_space, gym.spaces.Discrete):
+            return 0.5 * math.log(action_space.n)
+        return -float(math.prod(action_space.shape or ()))
+
+    def module_class(self) -> type[TorchRLModule]:
+        """Policy, twin Q networks and targets."""
+        return SoftActorCriticModule
+
+    def trainer(self, group: str, seed: int) -> Trainer:
+        """Updates on replayed transitions."""
+        return ReplayTrainer(group, self.params, seed=seed)
+
+    def explore(self, module: TorchRLModule, obs_BF: Tensor, env_steps: int) -> Decision:
+        """Samples from the policy."""
+        dist_inputs = module.forward_exploration({Columns.OBS: obs_BF})[Columns.ACTION_DIST_INPUTS]
+        return Decision(module.get_exploration_action_dist_cls().from_logits(dist_inputs).sample())
+
+    def exploit(self, module: TorchRLModule, obs_BF: Tensor) -> Tensor:
+        """The squashed mean, or the most likely action."""
+        return exploit(module, obs_BF)

@@ -1,0 +1,180 @@
+"""The team: members with different algorithms, learning together from the same rollouts, as one RLlib Algorithm."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from policies.algorithm import Trainer
+from policies.randomness import RandomStream
+from policies.rollout import Rollout
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME
+from ray.tune.execution.placement_groups import PlacementGroupFactory
+
+from wealtharena.team.config import TeamConfig
+from wealtharena.team.learner_group import TeamLearnerGroup
+from wealtharena.team.runner import ArrayEnvRunner, Fragment
+
+
+@dataclass(frozen=True)
+class _Sampled:
+    """What came back from one runner: a fragment and its metrics, or the traceback of what went wrong."""
+
+    fragment: Fragment | None
+    metrics: Any
+    error: str | None = None
+
+
+class Team(Algorithm):
+    """Trains all members together; use it as any RLlib Algorithm (``build_algo``, ``train``, ``save_to_path``, Tune)."""
+
+    config: TeamConfig
+    learner_group: TeamLearnerGroup
+
+    @classmethod
+    def get_default_config(cls) -> TeamConfig:
+        """An empty team."""
+        return TeamConfig(cls)
+
+    def setup(self, config: AlgorithmConfig) -> None:
+        """Builds samplers and Learners, and gives the samplers the Learners' weights."""
+        seed = config.seed or 0
+        self._random = RandomStream(seed)
+        self._env_steps = 0
+        with self._random.active():
+            super().setup(config)
+        self._trainers: dict[str, Trainer] = {
+            name: algorithm.trainer(name, seed=1_000_003 * seed + index)
+            for index, (name, algorithm) in enumerate(self.config.members.items())
+        }
+        self._sync_weights()
+
+    def training_step(self) -> None:
+        """Samples a fragment from every runner, lets every member learn from it, and sends the new weights out."""
+        with self.metrics.log_time(("timers", "sample")):
+            fragments = self._sample()
+        self._env_steps += sum(_env_steps(fragment) for fragment in fragments)
+        with self._random.active():
+            for name in self.config.members:
+                with self.metrics.log_time(("timers", f"learn_{name}")):
+                    self._learn(name, [fragment[name] for fragment in fragments])
+        with self.metrics.log_time(("timers", "sync_weights")):
+            self._sync_weights()
+
+    def _sample(self) -> list[Fragment]:
+        env_steps = self._env_steps
+
+        def sample(runner: ArrayEnvRunner) -> _Sampled:
+            try:
+                return _Sampled(runner.sample(env_steps=env_steps), runner.get_metrics())
+            except Exception:  # noqa: BLE001  (sent to the driver: RLlib would restart the runner in silence)
+                return _Sampled(None, None, traceback.format_exc())
+
+        remote = self.config.num_env_runners > 0
+        results = self.env_runner_group.foreach_env_runner(sample, local_env_runner=not remote)
+        failures = [result.error for result in results if result.error is not None]
+        if failures:
+            raise RuntimeError(f"sampling failed in {len(failures)} of {len(results)} runners:\n{failures[0]}")
+        if not results:
+            raise RuntimeError("no runner returned a sample: all of them are lost")
+        self.metrics.aggregate([result.metrics for result in results], key=ENV_RUNNER_RESULTS)
+        return [result.fragment for result in results if result.fragment is not None]
+
+    def _learn(self, name: str, rollouts: list[Rollout]) -> None:
+        learners = self.learner_group.children[name]
+        results = self._trainers[name].learn(learners, rollouts, self._env_steps)
+        if results:
+            self.metrics.aggregate(results, key=LEARNER_RESULTS)
+        self._log_actions(name, rollouts)
+        if self.config.members[name].params.normalize_observations:
+            _update_normalizer(learners, name, rollouts)
+
+    def _log_actions(self, name: str, rollouts: list[Rollout]) -> None:
+        """The distribution of the actions taken: the share of each, or mean and deviation of continuous ones."""
+        taken = np.concatenate([rollout.action[rollout.valid_SEA] for rollout in rollouts])
+        if not len(taken):
+            return
+        for key, value in _action_figures(taken, self.spaces[name][1]).items():
+            self.metrics.log_value(("groups", name, key), value, window=1)
+
+    def _sync_weights(self) -> None:
+        self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group)
+
+    def step(self) -> dict[str, Any]:
+        """One iteration's results, with what matters of each group gathered under ``groups/<group>``."""
+        results = super().step()
+        results[NUM_ENV_STEPS_SAMPLED_LIFETIME] = self._env_steps
+        results["groups"] = {name: self._group_results(name, results) for name in self.config.members}
+        return results
+
+    def _group_results(self, name: str, results: Mapping[str, Any]) -> dict[str, float]:
+        algorithm = self.config.members[name]
+        learned = results.get(LEARNER_RESULTS, {}).get(name, {})
+        sampled = results.get(ENV_RUNNER_RESULTS, {}).get("groups", {}).get(name, {})
+        figures = {shown: learned[key] for key, shown in algorithm.metrics.items() if key in learned}
+        figures |= sampled | results.get("groups", {}).get(name, {}) | algorithm.gauges(self._env_steps)
+        return {key: float(value) for key, value in figures.items()}
+
+    def get_state(self, components: Any = None, *, not_components: Any = None, **kwargs: Any) -> dict[str, Any]:
+        """RLlib's state, and what it leaves out: replay, counters, random streams."""
+        state = super().get_state(components, not_components=not_components, **kwargs)
+        if self._check_component("team", components, not_components):
+            state["team"] = {
+                "env_steps": self._env_steps,
+                "random": self._random.get_state(),
+                "trainers": {name: trainer.get_state() for name, trainer in self._trainers.items()},
+            }
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restores what ``get_state`` gave."""
+        super().set_state(state)
+        if "team" in state:
+            self._env_steps = state["team"]["env_steps"]
+            self._random.set_state(state["team"]["random"])
+            for name, trainer in self._trainers.items():
+                trainer.set_state(state["team"]["trainers"][name])
+
+    @classmethod
+    def default_resource_request(cls, config: Any) -> PlacementGroupFactory:
+        """RLlib's bundles, with the Learners of every member."""
+        request = super().default_resource_request(config)
+        team = cls.get_default_config().update_from_dict(config)
+        learner = {"CPU": team.num_cpus_per_learner, "GPU": team.num_gpus_per_learner}
+        more = [dict(learner)] * (team.num_learners * (len(team.members) - 1))
+        return PlacementGroupFactory(bundles=[*request.bundles, *more], strategy=team.placement_strategy)
+
+
+def _env_steps(fragment: Fragment) -> int:
+    rollout = next(iter(fragment.values()))
+    return rollout.steps * rollout.reward.shape[1]
+
+
+def _action_figures(taken: np.ndarray[Any, Any], space: Any) -> dict[str, float]:
+    if taken.dtype == np.int64:
+        shares = np.bincount(taken, minlength=space.n) / len(taken)
+        return {f"action_{index}": float(share) for index, share in enumerate(shares)}
+    return {
+        **{f"action_mean_{index}": float(value) for index, value in enumerate(taken.mean(axis=0))},
+        **{f"action_std_{index}": float(value) for index, value in enumerate(taken.std(axis=0))},
+    }
+
+
+def _update_normalizer(learners: Any, name: str, rollouts: list[Rollout]) -> None:
+    """After the update: the rows of this iteration were normalised as they were when they were sampled."""
+    rows = np.concatenate([rollout.obs[:-1][rollout.valid_SEA] for rollout in rollouts]).astype(np.float64)
+    if not len(rows):
+        return
+    count, mean_F = len(rows), torch.from_numpy(rows.mean(axis=0))
+    square_F = torch.from_numpy(((rows - rows.mean(axis=0)) ** 2).sum(axis=0))
+
+    def update(learner: Any) -> None:
+        learner.module[name].unwrapped().normalizer.update(count, mean_F, square_F)
+
+    learners.foreach_learner(update)

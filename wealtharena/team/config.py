@@ -1,0 +1,109 @@
+"""The team's configuration: an ordinary RLlib AlgorithmConfig with members."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import gymnasium as gym
+from environments.base import ArrayEnv
+from policies.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.core.learner.learner_group import LearnerGroup
+from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
+from ray.rllib.policy.policy import PolicySpec
+
+from wealtharena.team.learner_group import TeamLearnerGroup
+from wealtharena.team.runner import ArrayEnvRunner
+
+
+def _group_is_policy(agent_id: str, *args: Any, **kwargs: Any) -> str:
+    """RLlib asks for a mapping from agents to policies; a team's columns come by group, so nothing asks it."""
+    return agent_id
+
+
+class TeamConfig(AlgorithmConfig):
+    """Configures a ``Team``.
+
+    Example:
+        >>> from environments.market.env import MarketEnv
+        >>> from policies.ppo import PPO
+        >>> from policies.sac import SAC
+        >>> config = (
+        ...     TeamConfig()
+        ...     .environment(env=MarketEnv, env_config={"data": {"synthetic": {}}})
+        ...     .team({"stocks": PPO(), "crypto": SAC()})
+        ...     .env_runners(num_envs_per_env_runner=64, rollout_fragment_length=64)
+        ... )
+    """
+
+    def __init__(self, algo_class: type | None = None) -> None:
+        if algo_class is None:
+            from wealtharena.team.algorithm import Team  # noqa: PLC0415  (Team names TeamConfig as its default)
+
+            algo_class = Team
+        super().__init__(algo_class=algo_class)
+        self.members: dict[str, Algorithm] = {}
+        self.env_runner_cls = ArrayEnvRunner
+        self.num_env_runners = 0
+        self.num_envs_per_env_runner = 64
+        self.rollout_fragment_length = 64
+        self.seed = 0
+        # Weights go out in training_step; there are no connectors whose state RLlib would have to merge.
+        self._dont_auto_sync_env_runner_states = True
+        self.merge_env_runner_states = False
+        self.broadcast_env_runner_states = False
+        self.delay_between_env_runner_restarts_s = 1.0
+
+    def team(self, members: Mapping[str, Algorithm]) -> Self:
+        """Sets each group's algorithm: group name -> algorithm with its hyperparameters."""
+        self.members = dict(members)
+        return self.multi_agent(
+            policies={name: PolicySpec() for name in members}, policy_mapping_fn=_group_is_policy
+        )
+
+    def validate(self) -> None:
+        """Checks what RLlib checks, and that there is an array environment and a member.
+
+        Raises:
+            ValueError: with the setting, what it is and what it must be.
+        """
+        super().validate()
+        if not self.members:
+            raise ValueError("TeamConfig has no members: call .team({group: algorithm})")
+        if not (isinstance(self.env, type) and issubclass(self.env, ArrayEnv)):
+            raise ValueError(f"TeamConfig.environment(env={self.env!r}): must be a subclass of environments.base.ArrayEnv")
+
+    def get_default_learner_class(self) -> type:
+        """The first member's: RLlib asks for one, the members' own configurations decide."""
+        name, algorithm = next(iter(self.members.items()))
+        return algorithm.learner_config(self.policies[name].action_space or gym.spaces.Discrete(2)).learner_class
+
+    def member_config(self, name: str, action_space: gym.Space[Any]) -> AlgorithmConfig:
+        """The configuration of one member's Learners: its algorithm's, on the team's resources."""
+        config = self.members[name].learner_config(action_space)
+        config.learners(
+            num_learners=self.num_learners,
+            num_gpus_per_learner=self.num_gpus_per_learner,
+            num_cpus_per_learner=self.num_cpus_per_learner,
+        )
+        config.debugging(seed=self.seed)
+        config.multi_agent(policies={name: PolicySpec()}, policy_mapping_fn=_group_is_policy)
+        return config
+
+    def build_learner_group(
+        self, *, env: Any = None, spaces: Any = None, rl_module_spec: Any = None, placement_group: Any = None
+    ) -> LearnerGroup:
+        """One LearnerGroup for each member."""
+        return TeamLearnerGroup(config=self, module_spec=rl_module_spec, placement_group=placement_group)
+
+    def get_multi_rl_module_spec(
+        self, *, env: Any = None, spaces: Any = None, inference_only: bool = False, **kwargs: Any
+    ) -> MultiRLModuleSpec:
+        """Each group's networks, as its algorithm specifies them."""
+        return MultiRLModuleSpec(
+            rl_module_specs={
+                name: algorithm.module_spec(*spaces[name], inference_only=inference_only)
+                for name, algorithm in self.members.items()
+            }
+        )

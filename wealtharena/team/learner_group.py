@@ -1,0 +1,95 @@
+"""One LearnerGroup made of one per member, so that each member learns with a Learner class of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE
+from ray.rllib.core.learner.learner_group import LearnerGroup
+from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
+from ray.rllib.utils import force_list
+
+WEIGHTS = f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}"
+
+
+class TeamLearnerGroup(LearnerGroup):
+    """Contains an ordinary LearnerGroup for each member, and answers for all of them.
+
+    A checkpoint holds ``<member>/learner/rl_module/<group>`` for each, so every policy can be loaded alone. Asked for
+    weights, as RLlib does to synchronise its samplers, it gives those of all members merged.
+    """
+
+    def __init__(self, *, config: Any, module_spec: MultiRLModuleSpec, placement_group: Any = None) -> None:
+        self.config = config.copy(copy_frozen=False)
+        self._is_shut_down = False
+        self.children: dict[str, LearnerGroup] = {
+            name: LearnerGroup(
+                config=config.member_config(name, module_spec.rl_module_specs[name].action_space),
+                module_spec=MultiRLModuleSpec(rl_module_specs={name: module_spec.rl_module_specs[name]}),
+                placement_group=placement_group,
+            )
+            for name in config.members
+        }
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the Learners live in this process."""
+        return all(child.is_local for child in self.children.values())
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the Learners live in processes of their own."""
+        return not self.is_local
+
+    def get_state(self, components: Any = None, *, not_components: Any = None, **kwargs: Any) -> dict[str, Any]:
+        """All members' weights merged if ``components`` asks for weights only; each member's whole state otherwise."""
+        asked = force_list(components) if components is not None else []
+        if asked and all(component.startswith(WEIGHTS) for component in asked):
+            return {COMPONENT_LEARNER: self._weights(asked)}
+        return {
+            name: child.get_state(
+                components=self._get_subcomponents(name, components),
+                not_components=self._get_subcomponents(name, not_components),
+                **kwargs,
+            )
+            for name, child in self.children.items()
+            if self._check_component(name, components, not_components)
+        }
+
+    def _weights(self, components: list[str]) -> dict[str, Any]:
+        """The samplers' weights: with the critics of on-policy members, which they evaluate, and without the others'."""
+        merged: dict[str, Any] = {COMPONENT_RL_MODULE: {}}
+        for name, child in self._asked(components):
+            inference_only = not self.config.members[name].on_policy
+            state = child.get_state(components=WEIGHTS, inference_only=inference_only)[COMPONENT_LEARNER]
+            merged[COMPONENT_RL_MODULE].update(state[COMPONENT_RL_MODULE])
+        return merged
+
+    def _asked(self, components: list[str]) -> Iterator[tuple[str, LearnerGroup]]:
+        for name, child in self.children.items():
+            if WEIGHTS in components or f"{WEIGHTS}/{name}" in components:
+                yield name, child
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restores the members that are in ``state``."""
+        for name, child in self.children.items():
+            if name in state:
+                child.set_state(state[name])
+
+    def get_checkpointable_components(self) -> list[tuple[str, Any]]:
+        """Each member under its own name."""
+        return list(self.children.items())
+
+    def foreach_learner(self, func: Callable[..., Any], **kwargs: Any) -> list[Any]:
+        """Calls ``func(learner)`` on every Learner of every member."""
+        return [result for child in self.children.values() for result in child.foreach_learner(func, **kwargs)]
+
+    def shutdown(self) -> None:
+        """Shuts every member's Learners down."""
+        for child in self.children.values():
+            child.shutdown()
+        self._is_shut_down = True
+
+    def __len__(self) -> int:
+        return sum(len(child) for child in self.children.values())
