@@ -16,9 +16,9 @@ from torch import Tensor
 
 from environments import base
 from environments.base import ArrayEnv, Group, Transition
+from environments.random import uniform
 
 Kind = Literal["discrete", "continuous"]
-GOLDEN = 0x9E3779B97F4A7C15 - 2**64
 
 
 class GroupParams(base.Params):
@@ -248,31 +248,12 @@ class ChainGame(ArrayEnv):
         return {"walkers": place_EAF * ~self._ended_EA.unsqueeze(-1)}
 
 
-def uniform(seed: int, *counters: Tensor | int) -> Tensor:
-    """Float32 in [0, 1), a function of its arguments alone: SplitMix64 over the seed and the (broadcast) counters."""
-    bits = torch.tensor(seed, dtype=torch.int64)
-    for counter in counters:
-        bits = _mix((bits ^ counter) + GOLDEN)
-    return _shift(bits, 40).float() * 2.0**-24
-
-
-def _mix(bits: Tensor) -> Tensor:
-    bits = (bits ^ _shift(bits, 30)) * (0xBF58476D1CE4E5B9 - 2**64)
-    bits = (bits ^ _shift(bits, 27)) * (0x94D049BB133111EB - 2**64)
-    return bits ^ _shift(bits, 31)
-
-
-def _shift(bits: Tensor, by: int) -> Tensor:
-    """Logical shift to the right: torch's own keeps the sign."""
-    return (bits >> by) & ((1 << (64 - by)) - 1)
-
-
 def _third(u_EA: Tensor) -> Tensor:
     return (u_EA * 3).long()
 
 
 def _centred(u_EA: Tensor) -> Tensor:
-    return (u_EA * 2 - 1) * 0.8
+    return ((u_EA * 2 - 1) * 0.8).float()
 
 
 def _box(low: float, high: float, size: int) -> gym.spaces.Box:
