@@ -1,0 +1,185 @@
+"""Out of sample: a trained team walks once through a window it never saw, and the baselines walk beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from environments.market import roster
+from environments.market.config import Action, MarketParams
+from environments.market.env import MarketEnv
+from wealtharena.evidence.baselines import BASELINES, Baseline, History
+from wealtharena.evidence.bootstrap import LEVEL, RESAMPLES, block_length, difference, intervals
+from wealtharena.evidence.evaluation import Evaluation, versions
+from wealtharena.evidence.metrics import find_trades, summary
+from wealtharena.evidence.recorder import Recorder
+from wealtharena.evidence.tally import Tally
+from wealtharena.evidence.track import Track
+
+Policy = Callable[[Tensor], Tensor]
+"""Observations (E, A, F) of one group -> actions (E, A) or (E, A, U)."""
+
+TEAM, AGAINST = "team", "equal_weight"
+
+
+def evaluate_market(
+    env_class: type[MarketEnv],
+    params: MarketParams,
+    policies: Mapping[str, Policy],
+    *,
+    train_window: tuple[str, str] | None = None,
+    seeds: Sequence[int] = (),
+    rules: Mapping[str, Baseline] = BASELINES,
+    device: str = "cpu",
+) -> Evaluation:
+    """Evaluates deterministic policies over the whole of ``params.window``, beside the baselines.
+
+    Args:
+        env_class: The market.
+        params: Its parameters, with the test window; the horizon is lifted, so that one episode spans it.
+        policies: group -> policy, for every group of the market.
+        train_window: First and last date of the training, for the record.
+        seeds: Seeds of the training, for the record.
+        rules: The baselines; ``equal_weight`` must be among them, since the team is measured against it.
+        device: Where the market runs.
+    """
+    whole = params.model_copy(update={"horizon": None})
+    team_env = env_class(whole, num_envs=1, device=device)
+    team, tallies = run_team(team_env, policies)
+    others = run_baselines(env_class(whole, num_envs=len(rules), device=device), rules)
+    content = {
+        "kind": "market",
+        "windows": {"train": _dates(train_window), "test": _test_dates(team)},
+        "bars": len(team.returns_T),
+        "years": team.years,
+        **_compared(team, others, whole.cash_rate),
+        "agents": {name: _agents(team, team_env, name, tally) for name, tally in tallies.items()},
+        "classes": _classes(team),
+        "costs": _cost_model(whole, team.classes),
+        "data": {"symbols": len(team.symbols), "notes": list(team_env.panel.notes)},
+        "seeds": list(seeds),
+        "versions": versions(),
+    }
+    return Evaluation(content, (team, *others))
+
+
+def run_team(env: MarketEnv, policies: Mapping[str, Policy]) -> tuple[Track, dict[str, Tally]]:
+    """Walks one copy through the window with the team's policies."""
+    obs, recorder = env.reset(seed=0), Recorder(env)
+    tallies = {name: Tally(group) for name, group in env.groups.items()}
+    while not recorder.finished:
+        active = env.active()
+        with torch.no_grad():
+            actions = {name: policies[name](obs[name]) for name in env.groups}
+        transition = env.step(actions)
+        recorder.add()
+        for name, tally in tallies.items():
+            tally.add(actions[name], transition.reward[name], active.get(name))
+        obs = transition.obs
+    return recorder.tracks([TEAM], budget=env.params.allocator is not None)[0], tallies
+
+
+def run_baselines(env: MarketEnv, rules: Mapping[str, Baseline]) -> tuple[Track, ...]:
+    """Walks through the window with one copy per rule, all of them at once."""
+    env.reset(seed=0)
+    recorder = Recorder(env)
+    first, last = env.window_bars
+    waiting = dict.fromkeys(rules, True)
+    for bar in range(first, last):
+        listed_EN = env.listed_EN().cpu().numpy()
+        target_EN, order_EN = np.zeros(listed_EN.shape), np.zeros(listed_EN.shape, dtype=bool)
+        for copy, (name, rule) in enumerate(rules.items()):
+            weight_N = rule(_history(env, bar, listed_EN[copy], waiting[name]))
+            if weight_N is not None:
+                target_EN[copy], order_EN[copy], waiting[name] = weight_N, listed_EN[copy], False
+        env.trade(torch.as_tensor(target_EN, device=env.device), torch.as_tensor(order_EN, device=env.device))
+        recorder.add()
+    return recorder.tracks(tuple(rules), budget=False)
+
+
+def _history(env: MarketEnv, bar: int, listed_N: np.ndarray[Any, np.dtype[np.bool_]], first: bool) -> History:
+    panel, until = env.panel, slice(bar + 1)
+    months = panel.dates_T[max(bar - 1, 0) : bar + 1].astype("datetime64[M]")
+    return History(
+        dates_T=panel.dates_T[until],
+        close_TN=panel.close_TN[until],
+        own_TN=panel.traded_TN[until],
+        listed_N=listed_N,
+        first=first,
+        due=first or bool(months[0] != months[-1]),
+    )
+
+
+def _compared(team: Track, others: Sequence[Track], cash_rate: float) -> dict[str, Any]:
+    """The numbers of the team and of the baselines, their intervals, and the team's difference from equal weight."""
+    against = next(track for track in others if track.name == AGAINST)
+    gaps = difference(team, against, cash_rate)
+    return {
+        "team": summary(team, cash_rate),
+        "baselines": {track.name: summary(track, cash_rate) for track in others},
+        "intervals": {
+            track.name: {name: found.as_dict() for name, found in intervals(track, cash_rate).items()}
+            for track in (team, *others)
+        },
+        "difference": {
+            "against": AGAINST,
+            "level": LEVEL,
+            "method": "stationary block bootstrap, paired, percentile (Politis & Romano 1994)",
+            "block_length": block_length(len(team.returns_T)),
+            "resamples": RESAMPLES,
+            **{name: gap.as_dict(verdict=True) for name, gap in gaps.items()},
+        },
+    }
+
+
+def _agents(team: Track, env: MarketEnv, name: str, tally: Tally) -> dict[str, Any]:
+    """What a group did; for a group of traders also what the assets of its class brought."""
+    trader = next((trader for trader in roster.traders(env.params, env.panel) if trader.name == name), None)
+    if trader is None:
+        return tally.as_dict([*team.classes, "cash"])
+    asset = np.arange(len(team.symbols))[trader.assets]
+    owner = {"asset_class": team.classes[int(team.class_N[asset[0]])]}
+    return owner | tally.as_dict(_labels(trader.kind, trader.lowest)) | _books(team, asset)
+
+
+def _labels(kind: Action, lowest: float) -> list[str] | None:
+    """What each action of a trader means; None for a continuous one."""
+    if kind == "trade":
+        return ["Sell", "Hold", "Buy"]
+    return [f"{level:+.0%}" if level else "flat" for level in np.linspace(lowest, 1.0, 5)] if kind == "levels" else None
+
+
+def _classes(team: Track) -> dict[str, Any]:
+    return {name: _books(team, np.flatnonzero(team.class_N == index)) for index, name in enumerate(team.classes)}
+
+
+def _books(team: Track, asset: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, float | None]:
+    """Sums over some of the assets, as shares of the capital at the start."""
+    trades, capital = find_trades(team).within(asset), float(team.nav[0])
+    return {
+        "pnl": float(team.pnl_TN[:, asset].sum()) / capital,
+        "costs": float(team.cost_TN[:, asset].sum()) / capital,
+        "carry": float(team.carry_TN[:, asset].sum()) / capital,
+        "traded": float(team.traded_TN[:, asset].sum()) / capital,
+        "trades": float(len(trades.pnl)),
+        "win_rate": trades.win_rate,
+        "average_trade_return": trades.average_return,
+    }
+
+
+def _dates(window: tuple[str, str] | None) -> dict[str, str] | None:
+    return None if window is None else {"start": window[0], "end": window[1]}
+
+
+def _test_dates(team: Track) -> dict[str, str]:
+    start, end = (str(date.astype("datetime64[D]")) for date in (team.dates[0], team.dates[-1]))
+    return {"start": start, "end": end}
+
+
+def _cost_model(params: MarketParams, classes: Sequence[str]) -> dict[str, Any]:
+    """What the ledger charged: the same for the team and for the baselines."""
+    return {"cash_rate": params.cash_rate, "classes": {name: params.cost(name).model_dump() for name in classes}}

@@ -1,0 +1,71 @@
+"""The result as a table for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from wealtharena.evidence.wording import METRICS, bounds, name_of, number, signed, verdict
+
+SHOWN = ("annual_return", "sharpe", "max_drawdown", "turnover", "costs")
+
+
+def result_table(content: Mapping[str, Any]) -> Table:
+    """The team beside the baselines, with the window, the costs and the interval of the difference in the caption.
+
+    For an evaluation of episodes: each group's mean return with its interval.
+
+    Args:
+        content: What ``evaluation.json`` holds.
+    """
+    return _market(content) if content["kind"] == "market" else _episodes(content)
+
+
+def _market(content: Mapping[str, Any]) -> Table:
+    window = content["windows"]["test"]
+    table = Table(title=f"Test, {window['start']} to {window['end']}, after costs", caption=Text(_caption(content)))
+    table.add_column("")
+    for metric in SHOWN:
+        table.add_column(METRICS[metric][0], justify="right")
+    rows = {"team": content["team"]} | dict(content["baselines"])
+    for name, found in rows.items():
+        cells = [number(found[metric], METRICS[metric][1]) for metric in SHOWN]
+        table.add_row(name_of(name), *cells, style="bold" if name == "team" else None)
+    return table
+
+
+def _caption(content: Mapping[str, Any]) -> str:
+    gain, risk = content["difference"]["annual_return"], content["difference"]["sharpe"]
+    return "\n".join(
+        [
+            f"Team minus equal weight: {signed(gain['value'], 'percent')} a year [{_ends(gain, 'percent')}], "
+            f"Sharpe {signed(risk['value'], 'ratio')} [{_ends(risk, 'ratio')}].",
+            f"{content['difference']['level']:.0%} intervals, {content['bars']:,} bars. {verdict(content)}",
+            "Turnover and costs a year, over the value of the book. Costs per side: " + _cost_model(content["costs"]),
+        ]
+    )
+
+
+def _ends(found: Mapping[str, Any], style: str) -> str:
+    return bounds(found, style) or "no interval"
+
+
+def _cost_model(costs: Mapping[str, Any]) -> str:
+    per_side = {name: model["spread_bps"] / 2 + model["commission_bps"] for name, model in costs["classes"].items()}
+    return ", ".join(f"{name} {bps:g} bps" for name, bps in per_side.items()) + ", plus impact."
+
+
+def _episodes(content: Mapping[str, Any]) -> Table:
+    table = Table(title=f"{content['episodes']:,} episodes, deterministic policies")
+    table.add_column("Group")
+    table.add_column("Mean return", justify="right")
+    table.add_column("95% interval", justify="right")
+    rows = {"team": content["intervals"]["team"]["episode_return"]}
+    rows |= {group: found["episode_return"] for group, found in content["agents"].items()}
+    for name, found in rows.items():
+        style = "bold" if name == "team" else None
+        table.add_row(name, number(found["value"], "ratio"), _ends(found, "ratio"), style=style)
+    return table

@@ -1,0 +1,115 @@
+"""Numbers and results in words, as the report and the result table say them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from wealtharena.evidence.bootstrap import ABOVE, BELOW
+
+UNDEFINED = "–"
+MINUS = "\u2212"
+
+NAMES = {
+    "team": "Team",
+    "cash": "Cash",
+    "equal_weight": "Equal weight",
+    "buy_and_hold": "Buy and hold",
+    "inverse_volatility": "Inverse volatility",
+    "momentum": "Momentum",
+    "minimum_variance": "Minimum variance",
+}
+
+METRICS: Mapping[str, tuple[str, str]] = {
+    "total_return": ("Total return", "percent"),
+    "annual_return": ("Annual return", "percent"),
+    "sharpe": ("Sharpe", "ratio"),
+    "sortino": ("Sortino", "ratio"),
+    "volatility": ("Volatility", "percent"),
+    "max_drawdown": ("Max drawdown", "percent"),
+    "calmar": ("Calmar", "ratio"),
+    "cvar_95": ("CVaR 95%", "percent"),
+    "turnover": ("Turnover", "times"),
+    "costs": ("Costs", "percent"),
+    "trades": ("Trades", "count"),
+    "win_rate": ("Win rate", "percent"),
+    "average_trade_return": ("Average trade", "percent"),
+}
+"""metric -> its name for people, and how it is written."""
+
+
+def name_of(track: str) -> str:
+    """A track's name for people."""
+    return NAMES.get(track, track.replace("_", " ").capitalize())
+
+
+def number(value: float | None, style: str) -> str:
+    """Writes a number as ``percent``, ``ratio``, ``times`` (a multiple) or ``count``; a dash where it is undefined."""
+    if value is None:
+        return UNDEFINED
+    written = {
+        "percent": f"{100 * value:,.{2 if 0 < abs(value) < 0.01 else 1}f}%",
+        "ratio": f"{value:.2f}",
+        "times": f"{value:,.1f}\u00d7",
+        "count": f"{value:,.0f}",
+    }[style]
+    return written.replace("-", MINUS)
+
+
+def signed(value: float | None, style: str) -> str:
+    """The same with its sign always shown."""
+    written = number(value, style)
+    return f"+{written}" if value is not None and value > 0 else written
+
+
+def bounds(found: Mapping[str, Any] | None, style: str) -> str:
+    """An interval's ends: ``+1.0% to +3.0%``; empty where there is none."""
+    if not found or found.get("low") is None:
+        return ""
+    return f"{signed(found['low'], style)} to {signed(found['high'], style)}"
+
+
+def verdict(content: Mapping[str, Any]) -> str:
+    """One plain sentence: does the team beat equal weight?"""
+    gap = content["difference"]["annual_return"]["verdict"]
+    if gap == ABOVE:
+        return "The team earned more than equal weight in this test."
+    if gap == BELOW:
+        return "The team earned less than equal weight in this test."
+    return "The team cannot be told apart from equal weight in this test."
+
+
+def explanation(content: Mapping[str, Any]) -> list[str]:
+    """The sentences under the verdict: both results, the difference with its interval, and how far to trust it."""
+    team, equal = content["team"], content["baselines"]["equal_weight"]
+    return [
+        f"After costs, the team returned {signed(team['annual_return'], 'percent')} a year "
+        f"(Sharpe {number(team['sharpe'], 'ratio')}); the same assets held equally weighted returned "
+        f"{signed(equal['annual_return'], 'percent')} (Sharpe {number(equal['sharpe'], 'ratio')}).",
+        _gaps(content["difference"]),
+        trust(content["seeds"], float(content["years"])),
+    ]
+
+
+def trust(seeds: Sequence[int], years: float) -> str:
+    """What a reader must not forget: how many training seeds, and how long a test."""
+    span = f"{years:.1f} years" if years >= 1 else f"{years * 12:.0f} months"
+    if len(seeds) > 1:
+        return f"{len(seeds)} training seeds, one test window of {span}."
+    return (
+        f"This is one training seed and one test window of {span}: another seed or another window may come out "
+        "otherwise. The interval covers only the luck of the bars, not that of training."
+    )
+
+
+def _gaps(difference: Mapping[str, Any]) -> str:
+    gain, risk = difference["annual_return"], difference["sharpe"]
+    if gain["low"] is None:
+        return "The test is too short for an interval around the difference."
+    said = (
+        f"The difference is {signed(gain['value'], 'percent')} a year, with a {difference['level']:.0%} interval of "
+        f"{bounds(gain, 'percent')}"
+    )
+    if risk["value"] is None or risk["low"] is None:
+        return f"{said}."
+    return f"{said}; in Sharpe it is {signed(risk['value'], 'ratio')} ({bounds(risk, 'ratio')}): {risk['verdict']}."
