@@ -16,6 +16,7 @@ from environments.market.panel_checks import COLUMNS, KEYS, PRICES, checked
 
 CLASS_ORDER = ("stocks", "crypto", "etf", "currencies", "reits")
 SUFFIXES = (".parquet", ".csv")
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None")
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,15 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
+    encoding = "utf-8-sig"
     try:
-        # Names are text whatever they look like: 000001 and NA are symbols of exchanges.
-        return pd.read_csv(path, converters=dict.fromkeys(KEYS, str), encoding="utf-8-sig", low_memory=False)
+        header = pd.read_csv(path, encoding=encoding, nrows=0).columns
+        # Keys are text whatever they look like (000001 and NA are symbols); only a number can be missing.
+        missing = {name: MISSING for name in header if name not in KEYS}
+        text = dict.fromkeys(KEYS, str)
+        return pd.read_csv(
+            path, encoding=encoding, dtype=text, keep_default_na=False, na_values=missing, low_memory=False
+        )
     except pd.errors.EmptyDataError as error:
         raise DataError(f"{path}: empty file; a panel has the columns {', '.join(COLUMNS)}") from error
     except (pd.errors.ParserError, OSError, UnicodeDecodeError) as error:

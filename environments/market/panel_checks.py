@@ -140,9 +140,10 @@ def _check_classes(table: pd.DataFrame, origin: str) -> None:
     if twice.any():
         symbol = pairs["symbol"][twice].iloc[0]
         classes = ", ".join(sorted(pairs["asset_class"][pairs["symbol"] == symbol]))
+        count = pairs["symbol"][twice].nunique()
         raise DataError(
-            f"{origin}: {pairs['symbol'][twice].nunique():,} symbols are in more than one asset_class, "
-            f"first {symbol} ({classes}); a symbol belongs to one class: rename it or mend asset_class"
+            f"{origin}: {count:,} symbol{'s' if count > 1 else ''} in more than one asset_class, first {symbol} "
+            f"({classes}); a symbol belongs to one class: rename it or mend asset_class"
         )
 
 
