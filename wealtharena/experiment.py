@@ -16,8 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from environments.base import ArrayEnv, Group
 from environments.errors import DataError
-
-# LATER from environments.market.env import MarketEnv
+from environments.market.env import MarketEnv
 from policies.algorithm import Algorithm
 from policies.errors import MemberError
 from wealtharena.document import Document, KeyPath, close_match, read_document
@@ -41,6 +40,8 @@ class Experiment:
         members: group -> the algorithm it learns with.
         groups: The groups of the environment, with their spaces.
         notes: What the environment mended in its data, a line each.
+        train_dates: First and last bar of the training; None where there are no dates.
+        test_dates: First and last bar of the test.
     """
 
     spec: ExperimentSpec
@@ -50,6 +51,8 @@ class Experiment:
     members: Mapping[str, Algorithm]
     groups: Mapping[str, Group]
     notes: tuple[str, ...]
+    train_dates: tuple[str, str] | None
+    test_dates: tuple[str, str] | None
 
     def resolved(self) -> dict[str, Any]:
         """The experiment file with every default spelt out, as plain values; loading it gives the same experiment."""
@@ -60,12 +63,13 @@ class Experiment:
         return plain
 
 
-def load_experiment(config: str, overrides: Iterable[str] = ()) -> Experiment:
+def load_experiment(config: str, overrides: Iterable[str] = (), *, for_training: bool = True) -> Experiment:
     """Reads an experiment file and checks all of it, its data included.
 
     Args:
         config: The experiment file, or ``quickstart``.
         overrides: ``--set`` values, ``a.b.c=value``.
+        for_training: Whether the data must cover the training window too.
 
     Raises:
         UserError: The file, its data or the way its parts fit together is not right.
@@ -76,15 +80,21 @@ def load_experiment(config: str, overrides: Iterable[str] = ()) -> Experiment:
     params = validate(environment.Params, document, ENVIRONMENT)
     members = {group: _member(group, spec, document) for group in spec.members}
     test_params = _test_params(environment, params, spec, document)
-    world = _build(environment, params, document, ENVIRONMENT)
-    _build(environment, test_params, document, TEST_WINDOW)
-    _check_members(members, world.groups, document)
-    _check_metrics(spec, world.groups, document)
-    return Experiment(spec, environment, params, test_params, members, world.groups, _notes(world))
+    trained = _build(environment, params, document, ENVIRONMENT) if for_training else None
+    tested = _build(environment, test_params, document, TEST_WINDOW)
+    _check_members(members, tested.groups, document)
+    _check_metrics(spec, tested.groups, document)
+    notes = tested.panel.notes if isinstance(tested, MarketEnv) else ()
+    return Experiment(
+        spec, environment, params, test_params, members, tested.groups, notes, _dates(trained), _dates(tested)
+    )
 
 
-def _notes(world: ArrayEnv) -> tuple[str, ...]:
-    return ()
+def _dates(world: ArrayEnv | None) -> tuple[str, str] | None:
+    if not isinstance(world, MarketEnv):
+        return None
+    first, last = world.panel.dates_T[list(world.window_bars)].astype("datetime64[D]")
+    return str(first), str(last)
 
 
 def _member(group: str, spec: ExperimentSpec, document: Document) -> Algorithm:

@@ -17,6 +17,8 @@ def ray_session() -> Iterator[str]:
     Yields:
         What it is connected to, in words.
     """
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.rllib").setLevel(logging.ERROR)  # RLlib gives it a level of its own
     address = os.environ.get("RAY_ADDRESS")
     if address:
         ray.init(address=address, log_to_driver=False)

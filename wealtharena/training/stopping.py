@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -49,8 +50,10 @@ class StopSignal:
     Used as a context manager, in the main thread.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, announce: Callable[[], object]) -> None:
+        """``announce`` is called by the first signal, from its handler."""
         self.requested = False
+        self._announce = announce
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -68,3 +71,4 @@ class StopSignal:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        self._announce()

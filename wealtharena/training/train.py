@@ -9,14 +9,12 @@ from typing import Any, Protocol
 
 from wealtharena.experiment import Experiment
 from wealtharena.spec import ExperimentSpec
-from wealtharena.team import Team, TeamConfig
+from wealtharena.team.algorithm import Team
+from wealtharena.team.config import TeamConfig
 from wealtharena.training.metrics_log import MetricsLog
 from wealtharena.training.progress import Progress
 from wealtharena.training.run_dir import Mark, RunDir
 from wealtharena.training.stopping import StopSignal, fraction_done
-
-STALLED_ITERATIONS = 5
-"""Iterations without a single step after which a run gives up: Ray may lose its runners and bring them back by then."""
 
 
 class View(Protocol):
@@ -45,9 +43,6 @@ def train(experiment: Experiment, run: RunDir, *, view: View, stop: StopSignal) 
     """Trains the team of ``experiment`` from the latest checkpoint in ``run``, or else from the beginning.
 
     Leaves a checkpoint of where it ended. Ray must be running.
-
-    Raises:
-        RuntimeError: Sampling brings no steps any more.
     """
     last = run.latest()
     team = Team.from_checkpoint(str(last.path.resolve())) if last else team_config(experiment).build_algo()
@@ -87,12 +82,9 @@ class _Loop:
 
     def run(self, mark: Mark) -> Outcome:
         """Iterates from ``mark`` until there is a reason to stop, then writes the last checkpoint."""
-        started, saved, stalled = time.perf_counter() - mark.seconds, mark.iteration, 0
+        started, saved = time.perf_counter() - mark.seconds, mark.iteration
         while not (reason := self._reason_to_stop(mark)):
-            before, mark = mark, self._iterate(mark, started)
-            stalled = stalled + 1 if mark.env_steps == before.env_steps else 0
-            if stalled == STALLED_ITERATIONS:
-                raise RuntimeError(f"{stalled} iterations without a step of the environment: its runners keep failing")
+            mark = self._iterate(mark, started)
             if mark.iteration % self.spec.checkpoint.every == 0:
                 saved = self._save(mark)
         if saved != mark.iteration:

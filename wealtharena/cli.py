@@ -1,0 +1,264 @@
+"""The command line: one thin function per command. Only this file prints."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+import environments
+import policies
+from environments.errors import DataError
+from environments.market.env import MarketEnv
+from policies.errors import MemberError
+from wealtharena.errors import UserError
+from wealtharena.evidence.check import check_laws
+from wealtharena.evidence.data_summary import summarise
+from wealtharena.evidence.report import write_report
+from wealtharena.evidence.table import result_table
+from wealtharena.experiment import Experiment, load_experiment
+from wealtharena.training.assess import assess, assess_run, default_folder, find_subject
+from wealtharena.training.live import LiveView
+from wealtharena.training.ray_session import ray_session
+from wealtharena.training.run_dir import RunDir, open_run
+from wealtharena.training.setup import begin, resume
+from wealtharena.training.stopping import StopSignal
+from wealtharena.training.train import train
+
+BAD_INPUT, LAW_BROKEN, INTERRUPTED = 2, 1, 130
+
+app = typer.Typer(
+    name="wealtharena",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Config = Annotated[str, typer.Argument(help="An experiment file (YAML), or 'quickstart' for the one that is built in.")]
+Overrides = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        default_factory=list,
+        help="Change a value of the experiment file; may be given many times.",
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error.")]
+
+
+@contextmanager
+def _one_line_errors(verbose: bool) -> Iterator[None]:
+    """What the user can put right is said in one line, with exit code 2."""
+    try:
+        yield
+    except (UserError, DataError, MemberError) as error:
+        if verbose:
+            traceback.print_exc()
+        typer.echo("error: " + " ".join(str(error).split()), err=True)
+        raise typer.Exit(BAD_INPUT) from None
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"wealtharena {version('wealtharena')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Trains teams of reinforcement-learning agents together, and says what they are worth.
+
+    An experiment file names an environment, and for each group of agents in it the algorithm that the group learns
+    with. A run trains all of them at once, tests the team on data that it never saw, and writes a report.
+
+    [bold]Start here:[/bold]  wealtharena train quickstart
+    """
+    # An installed command does not look for modules where it is called, 'python -m' does: the user's own
+    # environments and algorithms are found there either way.
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+
+
+@app.command("train")
+def train_command(
+    config: Config,
+    overrides: Overrides,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; must not hold one yet.  [default: runs/NAME-NUMBER]")
+    ] = None,
+    resume_run: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on from the run's latest checkpoint (CONFIG or --out is its folder)."),
+    ] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train a team, test it on its test window and write a report.
+
+    Leaves a folder with config.yaml, metrics/ (CSV and TensorBoard), checkpoints/, evaluation.json and report.html.
+    Ctrl-C ends the run after the iteration: it is evaluated as it stands and can go on later.
+
+    [bold]Examples[/bold]
+
+    wealtharena train quickstart
+
+    wealtharena train my.yaml --set members.stocks.params.lr=1e-4 --set seed=3 --out runs/slow
+
+    wealtharena train runs/slow --resume --set stop.env_steps=500000
+    """
+    console = Console()
+    with _one_line_errors(verbose):
+        experiment, run = (resume if resume_run else begin)(config, overrides, out)
+        algorithms = {group: type(algorithm).__name__ for group, algorithm in experiment.members.items()}
+        with ray_session() as cluster, StopSignal(_say_stopping) as stop:
+            _introduce(console, experiment, run, cluster)
+            with LiveView(console, algorithms) as view:
+                outcome = train(experiment, run, view=view, stop=stop)
+            console.print(
+                f"Trained {outcome.mark.env_steps:,} steps in {outcome.mark.seconds:.0f} s: {outcome.reason}."
+            )
+            console.print(result_table(assess_run(run, experiment)))
+            console.print(f"Report: {write_report(run.path)}", soft_wrap=True, highlight=False)
+    if outcome.interrupted:
+        hint = f"wealtharena train {shlex.quote(str(run.path))} --resume"
+        console.print(f"Interrupted. To go on: {hint}", soft_wrap=True, highlight=False)
+        raise typer.Exit(INTERRUPTED)
+
+
+def _say_stopping() -> None:
+    # Called from a signal handler: nothing that may hold a lock, as print does.
+    os.write(sys.stderr.fileno(), b"\nStopping after this iteration. Ctrl-C again: at once, without a checkpoint.\n")
+
+
+def _introduce(console: Console, experiment: Experiment, run: RunDir, cluster: str) -> None:
+    """What matters before the first iteration."""
+    lines = {
+        "experiment": f"{experiment.spec.name}, seed {experiment.spec.seed}",
+        "environment": experiment.spec.environment.class_,
+        "train": _span(experiment.train_dates),
+        "test": _span(experiment.test_dates),
+        "code": f"{Path(environments.__path__[0])}, {Path(policies.__path__[0])}",
+        "cluster": cluster,
+        "output": str(run.path),
+    }
+    facts = Table.grid(padding=(0, 2))
+    for name, text in lines.items():
+        facts.add_row(name, escape(text))
+    console.print(facts)
+    groups = Table("group", "agents", "actions", "algorithm")
+    for name, group in experiment.groups.items():
+        algorithm = type(experiment.members[name]).__name__
+        groups.add_row(name, str(len(group.agent_ids)), str(group.action_space), algorithm)
+    console.print(groups)
+    for note in experiment.notes:
+        console.print(f"note: {escape(note)}", soft_wrap=True, highlight=False)
+
+
+def _span(dates: tuple[str, str] | None) -> str:
+    return "whole episodes" if dates is None else f"{dates[0]} to {dates[1]}"
+
+
+@app.command("evaluate")
+def evaluate_command(
+    path: Annotated[
+        Path, typer.Argument(metavar="RUN_OR_CHECKPOINT", help="A run's folder, or one of its checkpoints.")
+    ],
+    overrides: Overrides,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Other prices (Parquet or CSV) to test on; see --set for dates.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where evaluation.json goes.  [default: into the run]")] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Test a trained team again: another checkpoint, other prices, another window.
+
+    [bold]Examples[/bold]
+
+    wealtharena evaluate runs/quickstart-001
+
+    wealtharena evaluate runs/mine-001/checkpoints/latest --data new.parquet \
+--set "evaluation.window={start: 2022-01-01, end: 2022-12-31}"
+    """
+    console = Console()
+    with _one_line_errors(verbose):
+        subject = find_subject(path, overrides, data)
+        evaluation = assess(subject)
+        console.print(result_table(evaluation.content))
+        written = evaluation.write(out or default_folder(subject))
+        console.print(
+            f"Checkpoint: {subject.checkpoint}", f"Written: {written}", sep="\n", soft_wrap=True, highlight=False
+        )
+
+
+@app.command("report")
+def report_command(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    verbose: Verbose = False,
+) -> None:
+    """Write a run's report.html anew from what the run has left behind.
+
+    [bold]Example[/bold]
+
+    wealtharena report runs/quickstart-001
+    """
+    with _one_line_errors(verbose):
+        Console().print(f"Report: {write_report(open_run(run).path)}", soft_wrap=True, highlight=False)
+
+
+@app.command("check")
+def check_command(config: Config, overrides: Overrides, verbose: Verbose = False) -> None:
+    """Check an experiment before training: the file, the data, and the environment's laws on that data.
+
+    Takes less than a minute and writes nothing. Exit code 1 if a law does not hold, 2 if the input is wrong.
+
+    [bold]Example[/bold]
+
+    wealtharena check tune_configs/real_panel.yaml --set environment.params.data.path=prices.parquet
+    """
+    console = Console()
+    with _one_line_errors(verbose):
+        experiment = load_experiment(config, overrides)
+    console.print(f"{config}: the file, the data and the members fit together.", soft_wrap=True, highlight=False)
+    _describe_data(console, experiment)
+    verdicts = Table("law", "", "what was tried")
+    broken = 0
+    for verdict in check_laws(experiment):
+        broken += not verdict.passed
+        verdicts.add_row(
+            verdict.law, "[green]pass[/]" if verdict.passed else "[bold red]FAIL[/]", escape(verdict.detail)
+        )
+    console.print(verdicts)
+    if broken:
+        raise typer.Exit(LAW_BROKEN)
+
+
+def _describe_data(console: Console, experiment: Experiment) -> None:
+    world = experiment.environment(experiment.params, num_envs=1)
+    if not isinstance(world, MarketEnv):
+        return
+    table = Table("class", "symbols", "first", "last", "bars", "late starts")
+    for found in summarise(world.panel):
+        late = ", ".join(f"{symbol} {day}" for symbol, day in found.late[:3])
+        more = f" and {len(found.late) - 3} more" if len(found.late) > 3 else ""
+        table.add_row(found.name, str(len(found.symbols)), found.first, found.last, f"{found.bars:,}", late + more)
+    console.print(table)
+    console.print(f"train {_span(experiment.train_dates)}, test {_span(experiment.test_dates)}", highlight=False)
+    for note in experiment.notes:
+        console.print(f"note: {escape(note)}", soft_wrap=True, highlight=False)

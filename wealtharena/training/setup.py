@@ -1,0 +1,75 @@
+"""Where a run begins: a new folder for an experiment, or the one of a run that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wealtharena.document import KeyPath, shown
+from wealtharena.errors import UserError
+from wealtharena.experiment import Experiment, load_experiment
+from wealtharena.training.run_dir import RunDir, check_vacant, new_run, open_run
+
+
+def begin(config: str, overrides: Sequence[str], out: Path | None) -> tuple[Experiment, RunDir]:
+    """Loads an experiment and makes the folder of its run.
+
+    Args:
+        config: An experiment file, or ``quickstart``.
+        overrides: ``--set`` values.
+        out: The folder; None for the next free one under ``runs``.
+
+    Raises:
+        UserError: The experiment or the folder is not right. Nothing has been written.
+    """
+    if out is not None:
+        check_vacant(out)
+    experiment = load_experiment(config, overrides)
+    run = new_run(experiment.spec.name, out)
+    run.write_config(experiment.resolved())
+    return experiment, run
+
+
+def resume(config: str, overrides: Sequence[str], out: Path | None) -> tuple[Experiment, RunDir]:
+    """Loads the experiment of a run that goes on; only ``stop`` may differ from how it began.
+
+    Args:
+        config: The run's folder, or the experiment file it began with.
+        overrides: ``--set`` values.
+        out: The run's folder, where ``config`` is a file.
+
+    Raises:
+        UserError: There is no run, or the experiment is another one.
+    """
+    folder = Path(config) if Path(config).is_dir() else out
+    if folder is None:
+        raise UserError("--resume: say which run: 'wealtharena train runs/quickstart-001 --resume', or with --out")
+    run = open_run(folder)
+    experiment = load_experiment(str(run.config) if folder == Path(config) else config, overrides)
+    begun, now = yaml.safe_load(run.config.read_text(encoding="utf-8")), experiment.resolved()
+    if path := _first_difference({**begun, "stop": None}, {**now, "stop": None}):
+        raise UserError(
+            f"--resume {folder}: {'.'.join(path)} was {_shown_at(begun, path)} when the run began and is "
+            f"{_shown_at(now, path)} now; only stop may change (for another experiment start a new run)"
+        )
+    run.write_config(now)
+    return experiment, run
+
+
+def _first_difference(one: Any, other: Any) -> KeyPath | None:
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        return None if one == other else ()
+    for key in [*one, *(key for key in other if key not in one)]:
+        below = _first_difference(one.get(key), other.get(key))
+        if below is not None:
+            return (key, *below)
+    return None
+
+
+def _shown_at(data: Any, path: KeyPath) -> str:
+    for key in path:
+        data = data.get(key) if isinstance(data, dict) else None
+    return shown(data)
