@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from environments.base import Params
 
@@ -77,6 +77,13 @@ class SyntheticParams(Params):
     late_start: float = Field(default=0.0, ge=0.0, le=1.0)
     holidays: bool = True
     classes: dict[str, ClassParams] = Field(default={})
+
+    @model_validator(mode="after")
+    def _classes_have_assets(self) -> Self:
+        unknown = sorted(self.classes.keys() - self.assets.keys())
+        if unknown:
+            raise ValueError(f"classes names {', '.join(unknown)}, but assets holds only {', '.join(self.assets)}")
+        return self
 
     def character(self, asset_class: str) -> ClassParams:
         """The character of a class: as given, else the default of that name, else that of stocks."""
