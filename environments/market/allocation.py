@@ -1,0 +1,32 @@
+"""Capital: from the allocator's action to budgets of classes, from budgets to the sleeve of each asset."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def budgets(action_EK: Tensor, sharpness: float) -> Tensor:
+    """Budgets of the classes and of cash (last): softmax(sharpness x clip(action, -1, 1)), float64, rows sum to 1."""
+    return torch.softmax(sharpness * action_EK.to(torch.float64).clamp(-1.0, 1.0), dim=1)
+
+
+def equal_budgets(classes: int, *, with_cash: bool) -> Tensor:
+    """Equal budgets, cash (last) among them or left with none: float64 (K,)."""
+    budget_K = torch.ones(classes + 1, dtype=torch.float64)
+    budget_K[-1] = float(with_cash)
+    return budget_K / budget_K.sum()
+
+
+def sleeves(budget_EK: Tensor, class_N: Tensor, per_asset_EN: Tensor) -> Tensor:
+    """The sleeve of each asset: its class's budget divided by the assets listed in the class.
+
+    Args:
+        budget_EK: float64.
+        class_N: int64.
+        per_asset_EN: float64, 1 / the number of listed assets of the asset's class.
+
+    Returns:
+        float64 (E, N), a share of the portfolio's value.
+    """
+    return budget_EK.index_select(1, class_N) * per_asset_EN

@@ -1,0 +1,131 @@
+"""Fills at the open: how much is bought and sold, and what it costs. Costs are always adverse.
+
+Square-root impact: Almgren, Thum, Hauptmann and Li (2005), "Direct Estimation of Equity Market Impact";
+Toth et al. (2011), "Anomalous price impact and the critical nature of liquidity", eq. 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from environments.market.risk import Classes, Limits
+
+MAX_IMPACT = 0.25  # of the price: the square root is no law far beyond a day's volume, and prices stay positive
+
+
+@dataclass(frozen=True)
+class Fills:
+    """What the open brought.
+
+    Attributes:
+        shares_EN: float64, shares held from now on.
+        traded_EN: float64, absolute value traded at the open's price.
+        cost_EN: float64, spread, impact and commission.
+    """
+
+    shares_EN: Tensor
+    traded_EN: Tensor
+    cost_EN: Tensor
+
+
+def impact_slope(impact: Tensor, vol: Tensor, adv: Tensor) -> Tensor:
+    """The impact of a trade of value 1, as a share of the price: impact x vol / sqrt(adv).
+
+    0 where nobody knows what is traded in a day (``adv`` 0, as for currencies without volumes).
+    """
+    return torch.where(adv > 0, impact * vol / adv.clamp(min=1e-300).sqrt(), 0.0)
+
+
+def cost_rate(value_EN: Tensor, flat_N: Tensor, slope_EN: Tensor) -> Tensor:
+    """Costs of trading ``value_EN``, per unit of value: flat + slope x sqrt(value), the impact at most ``MAX_IMPACT``.
+
+    Args:
+        value_EN: float64, absolute value traded.
+        flat_N: float64, half the spread and the commission.
+        slope_EN: float64, see ``impact_slope``.
+    """
+    return (slope_EN * value_EN.sqrt()).clamp(max=MAX_IMPACT) + flat_N
+
+
+def room(held_EN: Tensor, target_EN: Tensor, fill_EN: Tensor, net_E1: Tensor, classes: Classes, caps: Limits) -> Tensor:
+    """Scales the targets that fill so that they fit beside what does not fill.
+
+    Risk capped the targets at the last close; overnight, positions that get no fill may have grown.
+
+    Args:
+        held_EN: float64, value of each position at the open.
+        target_EN: float64, target weights.
+        fill_EN: bool, what fills.
+        net_E1: float64, a lower bound of the portfolio's value after the fills.
+        classes: Which asset is of which class.
+        caps: ``max_class`` and ``max_gross``.
+
+    Returns:
+        float64 (E, N), target weights, 0 where nothing fills. In each class and in total, their absolute sum x ``net``
+        and the value of what does not fill are within the cap, unless the latter alone is not.
+    """
+    weight_EN = torch.where(fill_EN, target_EN, 0.0)
+    fixed_EC = classes.sums(torch.where(fill_EN, 0.0, held_EN).abs()) / net_E1
+    wanted_EC = classes.sums(weight_EN.abs())
+    scale_EC = _fit(caps.max_class - fixed_EC, wanted_EC)
+    free_E1 = caps.max_gross - fixed_EC.sum(1, keepdim=True)
+    scale_EC = scale_EC * _fit(free_E1, (wanted_EC * scale_EC).sum(1, keepdim=True))
+    return weight_EN * classes.spread(scale_EC)
+
+
+def _fit(free: Tensor, wanted: Tensor) -> Tensor:
+    """The factor in [0, 1] that makes ``wanted`` fit into ``free``; 1 where nothing is wanted."""
+    return torch.where(wanted > free, free.clamp(min=0.0) / wanted, 1.0)
+
+
+def fill(
+    shares_EN: Tensor,
+    open_EN: Tensor,
+    cash_E: Tensor,
+    target_EN: Tensor,
+    fill_EN: Tensor,
+    flat_N: Tensor,
+    slope_EN: Tensor,
+    classes: Classes,
+    caps: Limits,
+) -> Fills:
+    """Brings the positions that fill to value_i = w_i (nav - c), where c is an upper bound of all costs.
+
+    So |value_i| <= |w_i| x (nav after the fill), and cash pays for what is bought: caps hold once all is paid.
+
+    The bound. With h_i the value held at the open, d_i = w_i nav - h_i, and c in [0, nav], what is traded is
+    x_i = |w_i (nav - c) - h_i|, which is at most m_i = max(|h_i|, |d_i|) (it is convex in c: look at both ends).
+    So r_i = rate(m_i) bounds the rate of its costs, and c_0 = sum r_i m_i all costs, also after the w_i are scaled
+    down (``room``). Sharper: x_i <= |d_i| + |w_i| c, so that c = sum r_i |d_i| + c sum r_i |w_i|, solved for c, bounds
+    the costs at c itself; the smaller of the two is taken.
+
+    Args:
+        shares_EN: float64, shares held before.
+        open_EN: float64, prices.
+        cash_E: float64, before the fills; with the value held it makes nav.
+        target_EN: float64, target weights.
+        fill_EN: bool, what fills; the shares of all others stay as they are, to the bit.
+        flat_N: float64, half the spread and the commission.
+        slope_EN: float64, see ``impact_slope``.
+        classes: Which asset is of which class.
+        caps: ``max_class`` and ``max_gross``: see ``room``.
+    """
+    held_EN = shares_EN * open_EN
+    nav_E1 = (cash_E + held_EN.sum(1)).clamp(min=0.0).unsqueeze(1)
+    most_EN = torch.maximum(held_EN.abs(), (target_EN * nav_E1 - held_EN).abs())
+    rate_EN = torch.where(fill_EN, cost_rate(most_EN, flat_N, slope_EN), 0.0)
+    bound_E1 = torch.minimum((rate_EN * most_EN).sum(1, keepdim=True), nav_E1)
+
+    net_E1 = (nav_E1 - bound_E1).clamp(min=torch.finfo(torch.float64).tiny)
+    weight_EN = room(held_EN, target_EN, fill_EN, net_E1, classes, caps)
+    fixed_E1 = (rate_EN * (weight_EN * nav_E1 - held_EN).abs()).sum(1, keepdim=True)
+    share_E1 = (rate_EN * weight_EN.abs()).sum(1, keepdim=True)
+    sharp_E1 = torch.where(share_E1 < 1.0, fixed_E1 / (1.0 - share_E1), bound_E1)
+
+    value_EN = weight_EN * (nav_E1 - torch.minimum(sharp_E1, bound_E1))
+    new_EN = torch.where(fill_EN, value_EN / open_EN, shares_EN)
+    traded_EN = (new_EN - shares_EN).abs() * open_EN
+    return Fills(new_EN, traded_EN, traded_EN * cost_rate(traded_EN, flat_N, slope_EN))

@@ -1,0 +1,49 @@
+"""What agents see: features of prices, computed once for all bars, and the state of the portfolio.
+
+Every number is known at the close of the bar.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+TRADER_FEATURES = (
+    "signal_held",  # what is held, or stands as an order, as a share of the sleeve
+    "sleeve",  # the sleeve: 1 is an equal share of the portfolio
+    "unrealised_return",  # since the position was opened, before costs, clipped to [-1, 1]
+    "order_pending",  # 1 while an order waits for the asset's next bar
+    "portfolio_drawdown",  # 1 - value / running peak
+    "class_exposure",  # sum of absolute weights in the class
+)
+
+
+def allocator_features(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of what the allocator sees of the portfolio."""
+    budgets = (f"budget/{name}" for name in (*classes, "cash"))
+    return (*budgets, *(f"exposure/{name}" for name in classes), "portfolio_drawdown", "gross")
+
+
+def unrealised(shares_EN: Tensor, price_EN: Tensor, entry_EN: Tensor) -> Tensor:
+    """Return of each position since it was opened, clipped to [-1, 1]; 0 where nothing is held."""
+    return ((price_EN / entry_EN - 1.0) * shares_EN.sign()).clamp(-1.0, 1.0)
+
+
+def of_traders(market_ENF: Tensor, portfolio: tuple[Tensor, ...]) -> Tensor:
+    """Fills the last columns of ``market_ENF``, in place, with the columns of ``TRADER_FEATURES``.
+
+    Args:
+        market_ENF: float32, the features of prices, followed by a column for each of ``TRADER_FEATURES``.
+        portfolio: One tensor that broadcasts to (E, N) for each of ``TRADER_FEATURES``.
+    """
+    first = market_ENF.shape[-1] - len(TRADER_FEATURES)
+    for column, value_EN in enumerate(portfolio, start=first):
+        market_ENF[..., column] = value_EN
+    return market_ENF
+
+
+def of_allocator(market_EF: Tensor, budget_EK: Tensor, exposure_EC: Tensor, drawdown_E1: Tensor) -> Tensor:
+    """What the allocator sees: float32 (E, 1, F)."""
+    gross_E1 = exposure_EC.sum(1, keepdim=True)
+    portfolio = torch.cat([budget_EK, exposure_EC, drawdown_E1, gross_E1], dim=1).to(torch.float32)
+    return torch.cat([market_EF, portfolio], dim=1).unsqueeze(1)

@@ -1,0 +1,173 @@
+"""The parameters against the data: who trades what, what it costs, and which bars are played."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from environments.base import Group
+from environments.errors import DataError
+from environments.market.config import ALLOCATOR, Action, DataParams, MarketParams, TraderParams
+from environments.market.observations import TRADER_FEATURES, allocator_features
+from environments.market.panel import Panel, load_panel
+from environments.market.signals import action_space
+from environments.market.synthetic import generate
+from environments.market.tables import Tables
+
+SLACK = np.timedelta64(7, "D")  # a window may begin or end in the holidays around the data
+
+
+@dataclass(frozen=True)
+class Trader:
+    """One group of traders.
+
+    Attributes:
+        name: Of the group.
+        asset_class: What it trades.
+        kind: Of its actions.
+        assets: The assets of its class, side by side.
+        lowest: Its lowest signal: -1, or 0 where its class may not be short.
+    """
+
+    name: str
+    asset_class: str
+    kind: Action
+    assets: slice
+    lowest: float
+
+
+def prices(data: DataParams) -> Panel:
+    """Reads the file or runs the generator.
+
+    Raises:
+        DataError: The file cannot be used.
+    """
+    if data.path is not None:
+        return load_panel(data.path)
+    assert data.synthetic is not None  # DataParams takes exactly one
+    return generate(data.synthetic)
+
+
+def traders(params: MarketParams, panel: Panel) -> tuple[Trader, ...]:
+    """Who trades what, in the order of the parameters.
+
+    Raises:
+        DataError: A class is named that the data lacks, or the data has a class nobody trades.
+    """
+    given = params.traders or {name: TraderParams(asset_class=name) for name in panel.classes}
+    covered = [trader.asset_class for trader in given.values()]
+    for where, names in (("traders", covered), ("costs", params.costs), ("risk.shorting", params.risk.shorting or ())):
+        _check_known(where, names, panel)
+    idle = [name for name in panel.classes if name not in covered]
+    if idle:
+        raise DataError(
+            f"traders: nobody trades class {', '.join(idle)} of the data; add a trader with that asset_class, "
+            "or take its symbols out of the data"
+        )
+    return tuple(
+        Trader(name, of, trader.kind, assets_of(of, panel), lowest(of, params))
+        for name, trader in given.items()
+        for of in [trader.asset_class]
+    )
+
+
+def assets_of(asset_class: str, panel: Panel) -> slice:
+    """The assets of a class: they lie side by side."""
+    first, stop = np.searchsorted(panel.class_N, panel.classes.index(asset_class) + np.array([0, 1]))
+    return slice(int(first), int(stop))
+
+
+def lowest(asset_class: str, params: MarketParams) -> float:
+    """The lowest signal of a class: 0 where it may not be short, otherwise -1."""
+    shorting = params.risk.shorting
+    return -1.0 if shorting is None or asset_class in shorting else 0.0
+
+
+def window_bars(params: MarketParams, panel: Panel) -> tuple[int, int]:
+    """The first and the last bar of the window, both played.
+
+    Raises:
+        DataError: The window reaches beyond the data, is empty, or is too short for the horizon.
+    """
+    first, last = _bars_between(params, panel)
+    if params.horizon is not None and params.horizon > last - first:
+        raise DataError(
+            f"horizon: {params.horizon} steps do not fit into a window of {last - first + 1} bars "
+            f"({_day(panel, first)} to {_day(panel, last)}); shorten horizon or widen window"
+        )
+    return first, last
+
+
+def _bars_between(params: MarketParams, panel: Panel) -> tuple[int, int]:
+    days_T = panel.dates_T.astype("datetime64[D]")
+    start, end = _edge(params.window.start, days_T[0]), _edge(params.window.end, days_T[-1])
+    span = f"the data runs from {days_T[0]} to {days_T[-1]}"
+    if start < days_T[0] - SLACK or end > days_T[-1] + SLACK:
+        raise DataError(f"window: {start} to {end} reaches beyond the data; {span}: set window.start and window.end")
+    first = int(np.searchsorted(days_T, start, side="left"))
+    last = int(np.searchsorted(days_T, end, side="right")) - 1
+    if last - first < 1:
+        raise DataError(f"window: {start} to {end} holds {max(0, last - first + 1)} bars, 2 are needed; {span}")
+    return first, last
+
+
+def _edge(given: date | None, default: np.datetime64) -> np.datetime64:
+    return default if given is None else np.datetime64(given, "D")
+
+
+def _day(panel: Panel, bar: int) -> np.datetime64:
+    return panel.dates_T[bar].astype("datetime64[D]")
+
+
+def _check_known(where: str, names: Iterable[str], panel: Panel) -> None:
+    for name in names:
+        if name not in panel.classes:
+            raise DataError(
+                f"{where}: class {name!r} has no symbols in the data; its classes are {', '.join(panel.classes)}"
+            )
+
+
+def feature_names(
+    params: MarketParams, players: tuple[Trader, ...], panel: Panel, tables: Tables
+) -> dict[str, tuple[str, ...]]:
+    """Names of the columns that each group sees."""
+    names = {trader.name: (*tables.asset_names, *TRADER_FEATURES) for trader in players}
+    if params.allocator is not None:
+        names[ALLOCATOR] = (*tables.class_names, *allocator_features(panel.classes))
+    return names
+
+
+def groups(
+    params: MarketParams, players: tuple[Trader, ...], panel: Panel, names: Mapping[str, tuple[str, ...]]
+) -> dict[str, Group]:
+    """The groups: each trader's, then the allocator's."""
+    found = {
+        trader.name: Group(
+            tuple(f"{trader.name}/{symbol}" for symbol in panel.symbols[trader.assets]),
+            _observed(names[trader.name]),
+            action_space(trader.kind),
+        )
+        for trader in players
+    }
+    if params.allocator is not None:
+        space = gym.spaces.Box(-1.0, 1.0, (len(panel.classes) + 1,))
+        found[ALLOCATOR] = Group((ALLOCATOR,), _observed(names[ALLOCATOR]), space, params.allocator.every)
+    return found
+
+
+def always_active(
+    params: MarketParams, players: tuple[Trader, ...], tables: Tables, window: tuple[int, int]
+) -> set[str]:
+    """Groups all of whose agents decide at every bar of the window."""
+    active_N = tables.active(torch.arange(*window, device=tables.flag_TXN.device)).all(0)
+    found = {trader.name for trader in players if bool(active_N[trader.assets].all())}
+    return found | ({ALLOCATOR} if params.allocator is not None and params.allocator.every == 1 else set())
+
+
+def _observed(names: tuple[str, ...]) -> gym.spaces.Box:
+    return gym.spaces.Box(-np.inf, np.inf, (len(names),))

@@ -1,0 +1,76 @@
+"""Everything the next step of the market depends on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from environments.market.ledger import Book
+
+Part = TypeVar("Part", "State", Book)
+
+
+@dataclass(frozen=True)
+class State:
+    """The state of E copies at the close of a bar. Its tensors are never written to, only replaced.
+
+    Attributes:
+        book: What is held.
+        nav_E: float64, its value.
+        weight_EN: float64, what is held, as a share of that value.
+        bar_E: int64, the current bar.
+        end_E: int64, the bar at which the episode is cut off.
+        step_E: int64, steps of the episode so far.
+        episode_E: int64, episodes of the copy before this one: with seed and copy it decides the next start.
+        budget_EK: float64, shares of the classes and of cash (last).
+        sleeve_EN: float64, the sleeves at the last decision.
+        order_EN: bool, an order stands.
+        stand_EN: float64, its target weight; what is held where none stands.
+        held_EN: float64, the signal held: ``stand_EN`` as a share of the sleeve, clipped to a signal's range.
+        drawdown_EM: float64, drawdown in log units of each sleeve and of the portfolio (last).
+        score_EJ: float64, performance of each trader (see ``fusion``).
+    """
+
+    book: Book
+    nav_E: Tensor
+    weight_EN: Tensor
+    bar_E: Tensor
+    end_E: Tensor
+    step_E: Tensor
+    episode_E: Tensor
+    budget_EK: Tensor
+    sleeve_EN: Tensor
+    order_EN: Tensor
+    stand_EN: Tensor
+    held_EN: Tensor
+    drawdown_EM: Tensor
+    score_EJ: Tensor
+
+
+def choose(mask_E: Tensor, yes: Part, no: Part) -> Part:
+    """Takes each copy from ``yes`` where the mask is set, from ``no`` elsewhere."""
+    chosen: dict[str, Any] = {}
+    for field in dataclasses.fields(yes):
+        one, other = getattr(yes, field.name), getattr(no, field.name)
+        if isinstance(one, Book):
+            chosen[field.name] = choose(mask_E, one, other)
+        else:
+            chosen[field.name] = torch.where(mask_E.view(-1, *[1] * (one.dim() - 1)), one, other)
+    return dataclasses.replace(yes, **chosen)
+
+
+def saved(state: State) -> dict[str, Any]:
+    """Names -> copies of the tensors."""
+    return dataclasses.asdict(state)
+
+
+def restored(values: Mapping[str, Any], device: str) -> State:
+    """What ``saved`` gave, as copies."""
+    tensors = {name: value.to(device, copy=True) for name, value in values.items() if name != "book"}
+    book = Book(**{name: value.to(device, copy=True) for name, value in values["book"].items()})
+    return State(book=book, **tensors)

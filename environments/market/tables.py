@@ -1,0 +1,137 @@
+"""Everything a step needs of the data, computed once: a step gathers one row per copy, however long the data is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from environments.market.config import MarketParams
+from environments.market.execution import impact_slope
+from environments.market.features import asset_features, class_features
+from environments.market.history import adv_TN, listed_TN, settle_TN, vol_TN, year_fraction_T
+from environments.market.observations import TRADER_FEATURES
+from environments.market.panel import Panel
+
+SURPRISE_CLIP = 10.0  # standard deviations
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What the step from bar t to bar t + 1 needs, of each copy.
+
+    Attributes:
+        open_EN: float64, at t + 1.
+        close_EN: float64, at t + 1.
+        slope_EN: float64, impact as known at t (see ``execution.impact_slope``).
+        per_asset_EN: float64, 1 / listed assets of the asset's class at t.
+        trades_EN: bool, the asset has a bar of its own at t + 1.
+        settles_EN: bool, the asset is closed out at t + 1.
+        active_EN: bool, the asset's agents decide at t.
+        listed_EN: bool, at t.
+    """
+
+    open_EN: Tensor
+    close_EN: Tensor
+    slope_EN: Tensor
+    per_asset_EN: Tensor
+    trades_EN: Tensor
+    settles_EN: Tensor
+    active_EN: Tensor
+    listed_EN: Tensor
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Tensors over all T bars.
+
+    Attributes:
+        value_TXN: float64, the first four of ``Rows``.
+        flag_TXN: bool, the last four.
+        close_TN: float64.
+        surprise_TN: float64, the log return from the close of t to that of t + 1, in volatilities as known at t.
+        years_T: float64, calendar time from t to t + 1.
+        asset_TNF: float32, features, with empty columns for ``TRADER_FEATURES`` at the end.
+        class_TF: float32, features of all classes, one class after the other.
+        asset_names: Of the features of ``asset_TNF``.
+        class_names: Of the features of ``class_TF``.
+    """
+
+    value_TXN: Tensor
+    flag_TXN: Tensor
+    close_TN: Tensor
+    surprise_TN: Tensor
+    years_T: Tensor
+    asset_TNF: Tensor
+    class_TF: Tensor
+    asset_names: tuple[str, ...]
+    class_names: tuple[str, ...]
+
+    def rows(self, bar_E: Tensor) -> Rows:
+        """Gathers the rows of the step that begins at each copy's bar."""
+        values = self.value_TXN.index_select(0, bar_E).unbind(1)
+        flags = self.flag_TXN.index_select(0, bar_E).unbind(1)
+        return Rows(*values, *flags)
+
+    def active(self, bar_E: Tensor) -> Tensor:
+        """Whose agents decide: bool (E, N)."""
+        return self.flag_TXN[bar_E, 2]
+
+    def listed(self, bar_E: Tensor) -> Tensor:
+        """What may be held: bool (E, N)."""
+        return self.flag_TXN[bar_E, 3]
+
+
+def build(panel: Panel, params: MarketParams, device: str) -> Tables:
+    """Computes the tables of a panel."""
+    listed = listed_TN(panel, params.warmup)
+    flags = (_next(panel.traded_TN), _next(settle_TN(panel)), listed & panel.traded_TN, listed)
+    values = (_next(panel.open_TN), _next(panel.close_TN), _slope_TN(panel, params), _per_asset_TN(panel, listed))
+    asset_names, asset_TNF = asset_features(panel, params.warmup)
+    class_names, class_TCF = class_features(panel, params.warmup)
+    room = ((0, 0), (0, 0), (0, len(TRADER_FEATURES)))
+
+    def tensor(value: npt.NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(value)).to(device)
+
+    return Tables(
+        value_TXN=tensor(np.stack(values, axis=1)),
+        flag_TXN=tensor(np.stack(flags, axis=1)),
+        close_TN=tensor(panel.close_TN),
+        surprise_TN=tensor(_surprise_TN(panel)),
+        years_T=tensor(year_fraction_T(panel)),
+        asset_TNF=tensor(np.pad(asset_TNF, room)),
+        class_TF=tensor(class_TCF.reshape(len(class_TCF), -1)),
+        asset_names=asset_names,
+        class_names=tuple(f"{name}/{feature}" for name in panel.classes for feature in class_names),
+    )
+
+
+def _next(value_TN: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Row t holds bar t + 1; no step begins at the last bar."""
+    return np.concatenate([value_TN[1:], value_TN[-1:]])
+
+
+def _slope_TN(panel: Panel, params: MarketParams) -> npt.NDArray[np.float64]:
+    impact_N = np.array([params.cost(name).impact for name in panel.classes])[panel.class_N]
+    columns = (torch.from_numpy(value) for value in (impact_N, vol_TN(panel), adv_TN(panel)))
+    slope_TN: npt.NDArray[np.float64] = impact_slope(*columns).numpy()
+    return slope_TN
+
+
+def _per_asset_TN(panel: Panel, listed: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    member_NC = panel.class_N[:, None] == np.arange(len(panel.classes))
+    listed_TC = np.maximum(listed.astype(np.int64) @ member_NC.astype(np.int64), 1)
+    per_asset_TN: npt.NDArray[np.float64] = (1.0 / listed_TC)[:, panel.class_N]
+    return per_asset_TN
+
+
+def _surprise_TN(panel: Panel) -> npt.NDArray[np.float64]:
+    return_TN = np.diff(np.log(panel.close_TN), axis=0, append=np.log(panel.close_TN[-1:]))
+    score_TN = return_TN / np.maximum(vol_TN(panel), 1e-6)
+    clipped_TN: npt.NDArray[np.float64] = np.clip(score_TN, -SURPRISE_CLIP, SURPRISE_CLIP)
+    return clipped_TN

@@ -1,0 +1,49 @@
+"""Random numbers from counters: no generator, no state, so copy i of a batch draws what it would draw alone.
+
+The mixing function is SplitMix64 (Steele, Lea and Flood 2014, "Fast Splittable Pseudorandom Number Generators"),
+in wrapping int64 arithmetic: the same bits on every device.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+_WRAP = 1 << 64
+_GOLDEN = 0x9E3779B97F4A7C15
+_MIX_1 = 0xBF58476D1CE4E5B9
+_MIX_2 = 0x94D049BB133111EB
+
+
+def uniform(seed: int, *counters: Tensor | int) -> Tensor:
+    """Draws one uniform number in [0, 1) for each tuple of counters.
+
+    Args:
+        seed: Any integer; it counts modulo 2^64.
+        counters: int64 tensors (or integers) that broadcast against each other: what makes this draw its own, such as
+            the copy's index, the episode and the stream. At least one is a tensor.
+
+    Returns:
+        float64 of the counters' common shape, a multiple of 2^-53.
+    """
+    state: Tensor | int = _signed(seed)
+    for counter in counters:
+        state = _mix((state ^ counter) + _signed(_GOLDEN)) if isinstance(counter, Tensor) else state ^ counter
+    if not isinstance(state, Tensor):
+        raise TypeError("uniform: no counter is a tensor; give at least one, it says the device and the shape")
+    return _shifted(_mix(state + _signed(_GOLDEN)), 11).double() * 2.0**-53
+
+
+def _mix(word: Tensor) -> Tensor:
+    word = (word ^ _shifted(word, 30)) * _signed(_MIX_1)
+    word = (word ^ _shifted(word, 27)) * _signed(_MIX_2)
+    return word ^ _shifted(word, 31)
+
+
+def _shifted(word: Tensor, bits: int) -> Tensor:
+    """A shift right that fills with zeros: torch's own fills with the sign."""
+    return (word >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _signed(word: int) -> int:
+    """The int64 with the same 64 bits."""
+    return (word + (_WRAP >> 1)) % _WRAP - (_WRAP >> 1)
