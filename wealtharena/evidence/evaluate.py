@@ -150,7 +150,13 @@ def _labels(kind: Action, lowest: float) -> list[str] | None:
     """What each action of a trader means; None for a continuous one."""
     if kind == "trade":
         return ["Sell", "Hold", "Buy"]
-    return [f"{level:+.0%}" if level else "flat" for level in np.linspace(lowest, 1.0, 5)] if kind == "levels" else None
+    return [_level(level) for level in np.linspace(lowest, 1.0, 5)] if kind == "levels" else None
+
+
+def _level(signal: float) -> str:
+    if signal == 0:
+        return "flat"
+    return f"{'long' if signal > 0 else 'short'} {abs(signal):.0%}"
 
 
 def _classes(team: Track) -> dict[str, Any]:

@@ -17,10 +17,10 @@ INK, PALE, RULE = "#1f2933", "#8a94a0", "#e3e7eb"
 TRACK_LINES: Mapping[str, Mapping[str, Any]] = {
     "team": {"color": "#0b57a4", "width": 2.8},
     "equal_weight": {"color": "#c8500a", "width": 2.2},
-    "buy_and_hold": {"color": "#8f6a00", "width": 1.3, "dash": "dash"},
+    "buy_and_hold": {"color": "#8f6a00", "width": 1.3},
     "inverse_volatility": {"color": "#1d7a55", "width": 1.3, "dash": "dot"},
     "momentum": {"color": "#8a3f8f", "width": 1.3, "dash": "dashdot"},
-    "minimum_variance": {"color": "#5c6773", "width": 1.3, "dash": "longdash"},
+    "minimum_variance": {"color": "#5c6773", "width": 1.3, "dash": "dash"},
     "cash": {"color": "#a9b2bc", "width": 1.3},
 }
 CLASS_COLOURS = ("#2f6db3", "#e0912f", "#2f9e77", "#b65a9a", "#63b4dd", "#a0522d", "#7a7fd1", "#6b8e23")

@@ -44,16 +44,18 @@ def name_of(track: str) -> str:
 
 
 def number(value: float | None, style: str) -> str:
-    """Writes a number as ``percent``, ``ratio``, ``times`` (a multiple) or ``count``; a dash where it is undefined."""
+    """Writes a number as ``percent``, ``ratio``, ``reward``, ``times`` (a multiple) or ``count``; a dash for None."""
     if value is None:
         return UNDEFINED
     written = {
         "percent": f"{100 * value:,.{2 if 0 < abs(value) < 0.01 else 1}f}%",
         "ratio": f"{value:.2f}",
+        "reward": f"{value:.4f}",
         "times": f"{value:,.1f}\u00d7",
         "count": f"{value:,.0f}",
     }[style]
-    return written.replace("-", MINUS)
+    is_zero = not any(digit in written for digit in "123456789")
+    return written.replace("-", "" if is_zero else MINUS)
 
 
 def signed(value: float | None, style: str) -> str:
@@ -63,10 +65,11 @@ def signed(value: float | None, style: str) -> str:
 
 
 def bounds(found: Mapping[str, Any] | None, style: str) -> str:
-    """An interval's ends: ``+1.0% to +3.0%``; empty where there is none."""
+    """An interval's ends: ``1.0% to 3.0%``, or ``\u22121.0% to +3.0%`` around zero; empty where there is none."""
     if not found or found.get("low") is None:
         return ""
-    return f"{signed(found['low'], style)} to {signed(found['high'], style)}"
+    low, high = found["low"], found["high"]
+    return f"{number(low, style)} to {(signed if low < 0 else number)(high, style)}"
 
 
 def verdict(content: Mapping[str, Any]) -> str:
