@@ -81,8 +81,9 @@ class MultiAgentFace(MultiAgentEnv):
             RuntimeError: The episode has ended.
             ValueError: An action is missing or has the wrong shape.
         """
-        self._acted |= self._world.deciding()
+        acting = self._world.deciding()
         transition = self._world.step(action_dict)
+        self._acted |= acting
         by_agent, over = self._world.by_agent, self._world.over
         terminated, truncated = by_agent(transition.terminated), by_agent(transition.truncated)
         for agent, reward in by_agent(transition.reward).items():

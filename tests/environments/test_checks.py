@@ -12,6 +12,7 @@ from torch import Tensor
 
 from environments.base import ArrayEnv, Transition
 from environments.checks import check_array_env
+from environments.market.env import MarketEnv
 from tests.games import ChainGame, SlowGame, TargetGame
 
 
@@ -77,6 +78,12 @@ class Undead(ChainGame):
 class Hasty(SlowGame):
     def active(self) -> dict[str, Tensor]:
         return {name: torch.ones_like(active_EA) for name, active_EA in super().active().items()}
+
+
+def test_the_market_keeps_the_laws() -> None:
+    assets = {"stocks": 2, "crypto": 2, "currencies": 1}
+    synthetic = {"assets": assets, "bars": 150, "late_start": 0.6}
+    check_array_env(MarketEnv, {"data": {"synthetic": synthetic}, "horizon": 12, "warmup": 20})
 
 
 @pytest.mark.parametrize(
