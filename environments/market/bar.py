@@ -1,0 +1,91 @@
+"""One bar, from the close of t to that of t + 1: execution, ledger, reward."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from environments.market import execution, ledger, rewards
+from environments.market.orders import Orders
+from environments.market.record import MarketRecord
+from environments.market.state import State
+from environments.market.tables import Rows
+from environments.market.world import World
+
+LEAST = 1e-6  # of value, for a division: a portfolio that is worth nothing is about to end
+
+
+def trade(world: World, before: State, now: Rows, orders: Orders) -> tuple[State, MarketRecord, Tensor]:
+    """Fills orders at the next open, books the bar and marks at its close.
+
+    Returns:
+        after: The state at the close of t + 1, before any reset.
+        record: What the bar brought.
+        reward_EM: float32, rewards for each asset's traders and for the portfolio (last).
+    """
+    years_E = world.tables.years_T.index_select(0, before.bar_E)
+    carry_EN, interest_E = ledger.accrue(
+        before.book, world.borrow_N * years_E.unsqueeze(1), world.params.cash_rate * years_E
+    )
+    fill_EN = (orders.order_EN & now.trades_EN) | now.settles_EN
+    fills = execution.fill(
+        shares_EN=before.book.shares_EN,
+        open_EN=now.open_EN,
+        cash_E=before.book.cash_E + interest_E + carry_EN.sum(1),
+        target_EN=torch.where(now.settles_EN, 0.0, orders.target_EN),
+        fill_EN=fill_EN,
+        flat_N=world.flat_N,
+        slope_EN=now.slope_EN,
+        classes=world.classes,
+        caps=orders.caps,
+    )
+    book, pnl_EN = ledger.settle(before.book, fills, now.open_EN, now.close_EN, carry_EN, interest_E)
+    value_EN = book.shares_EN * book.price_EN
+    record = MarketRecord(
+        bar_E=before.bar_E + 1,
+        nav_E=book.cash_E + value_EN.sum(1),
+        value_EN=value_EN,
+        traded_EN=fills.traded_EN,
+        cost_EN=fills.cost_EN,
+        carry_EN=carry_EN,
+        pnl_EN=pnl_EN,
+        interest_E=interest_E,
+        budget_EK=orders.budget_EK,
+        signal_EN=orders.signal_EN,
+    )
+    drawdown_EM, reward_EM = _rewards(world, before, orders, record)
+    after = _marked(world, before, orders, record, order_EN=orders.order_EN & ~fill_EN)
+    return replace(after, book=book, drawdown_EM=drawdown_EM), record, reward_EM
+
+
+def _rewards(world: World, before: State, orders: Orders, record: MarketRecord) -> tuple[Tensor, Tensor]:
+    """The new drawdowns, and the rewards."""
+    params, sleeve_EN = world.params.reward, orders.sleeve_EN
+    asset_EN, portfolio_E = rewards.log_returns(record.pnl_EN, before.nav_E, record.nav_E)
+    return_EM = rewards.columns(asset_EN, portfolio_E, sleeve_EN)
+    paid_EN = record.cost_EN / before.nav_E.unsqueeze(1)
+    cost_EM = rewards.columns(paid_EN, paid_EN.sum(1), sleeve_EN)
+    drawdown_EM = rewards.drawdown(before.drawdown_EM, return_EM)
+    return drawdown_EM, rewards.reward(return_EM, cost_EM, drawdown_EM - before.drawdown_EM, params)
+
+
+def _marked(world: World, before: State, orders: Orders, record: MarketRecord, order_EN: Tensor) -> State:
+    """The state at the close, but for book and drawdowns."""
+    weight_EN = record.value_EN / record.nav_E.clamp(min=LEAST).unsqueeze(1)
+    stand_EN = torch.where(order_EN, orders.target_EN, weight_EN)
+    held_EN = torch.maximum((stand_EN / orders.sleeve_EN).clamp(max=1.0), world.lowest_N)
+    return replace(
+        before,
+        nav_E=record.nav_E,
+        weight_EN=weight_EN,
+        bar_E=record.bar_E,
+        step_E=before.step_E + 1,
+        budget_EK=orders.budget_EK,
+        sleeve_EN=orders.sleeve_EN,
+        order_EN=order_EN,
+        stand_EN=stand_EN,
+        held_EN=held_EN,
+        score_EJ=orders.score_EJ,
+    )

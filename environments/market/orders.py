@@ -1,0 +1,130 @@
+"""From what is asked for to orders: signals, fusion, allocation, risk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from environments.market import allocation, fusion, risk, signals
+from environments.market.config import ALLOCATOR
+from environments.market.roster import Trader
+from environments.market.state import State
+from environments.market.tables import Rows
+from environments.market.world import World
+
+ROUNDING = 1e-12  # a cap that changes a weight by less gives no order
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What is wanted at the close of bar t.
+
+    Attributes:
+        target_EN: float64, target weights; of assets without an order, the weights held.
+        order_EN: bool, where an order stands.
+        signal_EN: float64, what was asked for, before caps.
+        budget_EK: float64.
+        sleeve_EN: float64.
+        score_EJ: float64, the traders' performances once the next bar is known (see ``fusion``).
+        caps: What holds after the fills.
+    """
+
+    target_EN: Tensor
+    order_EN: Tensor
+    signal_EN: Tensor
+    budget_EK: Tensor
+    sleeve_EN: Tensor
+    score_EJ: Tensor
+    caps: risk.Limits
+
+
+def decide(world: World, before: State, now: Rows, actions: Mapping[str, Tensor]) -> Orders:
+    """Reads all groups' actions; what they are is told in ``MarketEnv``.
+
+    An order is given where an active trader asks for one, where the sleeve has changed (what is held is kept to scale),
+    and where a cap cuts what is held. Orders that stand go on standing.
+    """
+    budget_EK = _budgets(world, before, actions)
+    sleeve_EN = allocation.sleeves(budget_EK, world.classes.class_N, now.per_asset_EN)
+    asked_EN, asks_EN, score_EJ = _signals(world, before, now, actions)
+    moved_EN = asks_EN & now.active_EN
+    signal_EN = torch.where(moved_EN, asked_EN, before.held_EN)
+    resized_EN = moved_EN | ((sleeve_EN != before.sleeve_EN) & now.listed_EN)
+    wanted_EN = torch.where(resized_EN, signal_EN * sleeve_EN, before.stand_EN)
+    target_EN = risk.capped(wanted_EN, world.classes, world.caps)
+    order_EN = before.order_EN | resized_EN | ((target_EN - wanted_EN).abs() > ROUNDING)
+    return Orders(target_EN, order_EN, signal_EN, budget_EK, sleeve_EN, score_EJ, world.caps)
+
+
+def from_targets(world: World, before: State, now: Rows, target_EN: Tensor, order_EN: Tensor) -> Orders:
+    """Takes target weights as they are; see ``MarketEnv.trade``."""
+    order_EN = order_EN & now.listed_EN
+    target_EN = torch.where(order_EN, target_EN.to(torch.float64), before.stand_EN)
+    caps = risk.Limits(torch.inf, torch.inf, max(1.0, world.caps.max_gross))
+    return Orders(
+        target_EN=target_EN,
+        order_EN=order_EN | before.order_EN,
+        signal_EN=target_EN / before.sleeve_EN,
+        budget_EK=before.budget_EK,
+        sleeve_EN=before.sleeve_EN,
+        score_EJ=before.score_EJ,
+        caps=caps,
+    )
+
+
+def _budgets(world: World, before: State, actions: Mapping[str, Tensor]) -> Tensor:
+    params = world.params.allocator
+    if params is None:
+        return before.budget_EK
+    acts_E1 = (before.step_E % params.every == 0).unsqueeze(1)
+    if ALLOCATOR not in actions:
+        _check_left_out(ALLOCATOR, acts_E1)
+        return before.budget_EK
+    budget_EK = allocation.budgets(actions[ALLOCATOR].squeeze(1), params.sharpness)
+    return torch.where(acts_E1, budget_EK, before.budget_EK)
+
+
+def _signals(world: World, before: State, now: Rows, actions: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """What is asked for of each asset, where anything is, and the traders' performances."""
+    said = [_said(player, before, now, actions) for player in world.traders]
+    scores = list(before.score_EJ.unbind(1))
+    heard = []
+    for desk in world.desks:
+        if len(desk) == 1:
+            heard.append(said[desk[0]])
+        else:
+            together, score_EJ = _fused(world, before, desk, [said[j] for j in desk])
+            heard.append(together)
+            for j, score_E in zip(desk, score_EJ.unbind(1), strict=True):
+                scores[j] = score_E
+    asked, asks = zip(*heard, strict=True)
+    return torch.cat(asked, dim=1), torch.cat(asks, dim=1), torch.stack(scores, dim=1)
+
+
+def _said(player: Trader, before: State, now: Rows, actions: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """The signals of one group; one that is left out holds."""
+    held_EA = before.held_EN[:, player.assets]
+    if player.name not in actions:
+        _check_left_out(player.name, now.active_EN[:, player.assets])
+        return held_EA, torch.zeros_like(held_EA, dtype=torch.bool)
+    return signals.read(player.kind, actions[player.name], held_EA, player.lowest)
+
+
+def _fused(
+    world: World, before: State, desk: tuple[int, ...], said: list[tuple[Tensor, Tensor]]
+) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """What the traders of one class say together, and their performances."""
+    params = world.params.fusion
+    signal_JEA, asks_JEA = (torch.stack(parts) for parts in zip(*said, strict=True))
+    score_EJ = before.score_EJ[:, list(desk)]
+    surprise_EA = world.tables.surprise_TN[before.bar_E, world.traders[desk[0]].assets]
+    heard = fusion.fuse(signal_JEA, asks_JEA, fusion.voices(score_EJ, params.temperature))
+    return heard, fusion.follow(score_EJ, signal_JEA, surprise_EA, params.half_life)
+
+
+def _check_left_out(name: str, active: Tensor) -> None:
+    if bool(active.any()):
+        raise ValueError(f"step: no actions for group {name!r}, which has active agents; give an action for each agent")
