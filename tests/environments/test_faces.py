@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
 from ray.rllib.utils.pre_checks.env import check_multiagent_environments
 
 from environments.faces import MultiAgentFace, ParallelFace
-from tests.games import ChainGame, SlowGame
+from tests.games import ChainGame, SlowGame, TargetGame
 
 BOTH_KINDS = {
     "env": "tests.games:TargetGame",
@@ -97,18 +98,37 @@ def test_only_deciding_agents_are_observed_and_rewards_wait_for_them() -> None:
     assert truncated == {"__all__": True}
 
 
-def test_the_reward_of_inactive_steps_is_paid_in_one() -> None:
-    """Both decide each second step of five; what an agent is owed at the cut comes with its last observation."""
-    config = {"env": "tests.games:TargetGame", "params": {"groups": {"a": {"every": 2}, "b": {}}, "horizon": 5}}
+@pytest.mark.parametrize("config", [*GAMES, MARKET])
+def test_both_faces_pay_the_same_in_all(config: dict[str, Any]) -> None:
+    """What an agent is owed at the end comes with its last observation; nothing is lost and nothing is paid twice."""
     face, parallel = MultiAgentFace(config), ParallelFace(config)
     obs, _ = face.reset(seed=1)
     parallel.reset(seed=1)
-    paid, came = 0.0, 0.0
-    for _ in range(5):
-        actions = dict.fromkeys(obs, 0)
+    paid, came = Counter[str](), Counter[str]()
+    while parallel.agents:
+        actions = {agent: parallel.action_space(agent).sample() for agent in parallel.possible_agents}
         obs, reward, *_ = face.step(actions)
-        paid, came = paid + reward.get("a/0", 0.0), came + parallel.step(actions)[1]["a/0"]
-    assert paid == came
+        assert obs.keys() == reward.keys()
+        paid.update(reward)
+        came.update(parallel.step(actions)[1])
+    assert paid == pytest.approx(came)
+
+
+class Idle(TargetGame):
+    """A TargetGame of which the first agent only ever decides."""
+
+    def active(self) -> Any:
+        return {name: active_EA.cumsum(1) == 1 for name, active_EA in super().active().items()}
+
+
+def test_an_agent_that_never_acted_is_never_heard_of() -> None:
+    face = MultiAgentFace({"env": Idle, "params": {"groups": {"a": {"agents": 2}}, "horizon": 2}})
+    face.reset(seed=0)
+    for _ in range(2):
+        obs, reward, terminated, truncated, _ = face.step({"a/0": 0})
+        assert obs.keys() == reward.keys() == {"a/0"}
+        assert "a/1" not in {**terminated, **truncated}
+    assert truncated["__all__"]
 
 
 def record(face: MultiAgentFace, actions: Any, seed: int = 0) -> MultiAgentEpisode:

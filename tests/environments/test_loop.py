@@ -105,6 +105,22 @@ def test_early_ends_turns_and_rewards() -> None:
     assert steps[-1].obs["g"][0, :, 0].tolist() == [0, 0, 0]
 
 
+class FlaggedTwice(Scripted):
+    """Where ``cut`` is cut, it is terminated as well."""
+
+    def step(self, action_dict: dict[str, Any]) -> Any:
+        obs, reward, terminated, truncated, infos = super().step(action_dict)
+        return obs, reward, {**terminated, "cut": truncated["cut"]}, truncated, infos
+
+
+def test_terminated_is_stronger_than_truncated() -> None:
+    env = loop({**SCRIPTED, "env": FlaggedTwice})
+    env.reset(seed=0)
+    _, step = (env.step({"g": torch.tensor([[0, 1, 2]])}) for _ in range(2))
+    assert step.terminated["g"][0].tolist() == [True, False, False]
+    assert not step.truncated["g"].any()
+
+
 def test_only_acting_agents_are_given_actions() -> None:
     env = loop({**SCRIPTED, "env": Scripted})
     env.reset(seed=0)
