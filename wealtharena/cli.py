@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +30,7 @@ from wealtharena.evidence.table import result_table
 from wealtharena.experiment import Experiment, load_experiment
 from wealtharena.training.assess import assess, assess_run, default_folder, find_subject
 from wealtharena.training.live import LiveView
-from wealtharena.training.ray_session import ray_session
+from wealtharena.training.ray_session import quiet_ray, ray_session
 from wealtharena.training.run_dir import RunDir, open_run
 from wealtharena.training.setup import begin, resume
 from wealtharena.training.stopping import StopSignal
@@ -73,9 +73,13 @@ def _one_line_errors(verbose: bool) -> Iterator[None]:
 
 
 def _show_version(wanted: bool) -> None:
-    if wanted:
+    if not wanted:
+        return
+    try:
         typer.echo(f"wealtharena {version('wealtharena')}")
-        raise typer.Exit
+    except PackageNotFoundError:
+        typer.echo("wealtharena, run from its source without being installed")
+    raise typer.Exit
 
 
 @app.callback()
@@ -95,6 +99,7 @@ def main(
     # environments and algorithms are found there either way.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
+    quiet_ray()
 
 
 @app.command("train")

@@ -70,7 +70,8 @@ def read_document(config: str, overrides: Iterable[str] = ()) -> Document:
 
 def close_match(word: str, options: Iterable[str]) -> str:
     """``; did you mean 'x'?`` or nothing."""
-    matches = difflib.get_close_matches(word, list(options), n=1)
+    known = list(options)
+    matches = difflib.get_close_matches(word, known, n=1) or [near for near in known if near in word or word in near]
     return f"; did you mean {matches[0]!r}?" if matches else ""
 
 

@@ -11,27 +11,10 @@ from hypothesis import strategies as st
 from policies.dqn import DQN
 from policies.ppo import PPO
 from tests.games import TargetGame
+from tests.wealtharena.conftest import GAME
 from wealtharena.errors import UserError
 from wealtharena.experiment import load_experiment
 from wealtharena.spec import WindowSpec
-
-GAME = """
-name: game
-environment:
-  class: tests.games:TargetGame
-  params: {groups: {left: {kind: discrete}, right: {kind: discrete, agents: 2}}}
-members:
-  left: {algorithm: "policies.ppo:PPO", params: {lr: 1e-3}}
-  right: {algorithm: "policies.dqn:DQN"}
-stop: {env_steps: 2e3}
-"""
-
-
-@pytest.fixture
-def game(tmp_path: Path) -> Path:
-    path = tmp_path / "game.yaml"
-    path.write_text(GAME)
-    return path
 
 
 def message(config: Path, *overrides: str) -> str:
@@ -43,7 +26,7 @@ def message(config: Path, *overrides: str) -> str:
 
 
 def test_a_file_becomes_classes_and_parameters(game: Path) -> None:
-    experiment = load_experiment(str(game))
+    experiment = load_experiment(str(game), ["stop.env_steps=2e3"])
     assert experiment.environment is TargetGame
     assert experiment.params.groups["right"].agents == 2
     assert isinstance(experiment.members["left"], PPO)
@@ -116,7 +99,7 @@ def test_set_reaches_any_depth_and_makes_sections_the_file_leaves_out(game: Path
         ("members.rigt.algorithm=policies.ppo:PPO", ["members.rigt", "no such group", "did you mean 'right'"]),
         ("members={left: {algorithm: 'policies.ppo:PPO'}}", ["members", "no member for right"]),
         ("members={}", ["members", "at least 1"]),
-        ("environment.params.groups.right.kind=continuous", ["members.right.algorithm", "DQN cannot act", "line 8"]),
+        ("environment.params.groups.right.kind=continuous", ["members.right.algorithm", "DQN cannot act", "line 7"]),
         ("checkpoint.metric=lef/episode_return", ["checkpoint.metric = 'lef/episode_return'", "did you mean 'left'"]),
         ("early_stopping={patience: 3, metric: loss}", ["early_stopping.metric = 'loss'", "<group>/<metric>"]),
         ("early_stopping={}", ["early_stopping.patience", "is missing"]),
@@ -134,7 +117,7 @@ def test_a_wrong_value_is_named_with_its_rule_and_where_it_was_given(
 
 def test_a_fault_in_the_file_comes_with_its_line(game: Path) -> None:
     game.write_text(GAME.replace("lr: 1e-3", "lr: -1"))
-    assert f"members.left.params.lr = -1: must be greater than 0 [{game}, line 7]" == message(game)
+    assert f"members.left.params.lr = -1: must be greater than 0 [{game}, line 6]" == message(game)
 
 
 def test_every_fault_is_counted_and_a_misspelt_key_comes_first(game: Path) -> None:

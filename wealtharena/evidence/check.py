@@ -149,29 +149,32 @@ def accounts_balance(world: MarketEnv, plans: Sequence[Actions]) -> Verdict:
 
 def nothing_is_known_early(experiment: Experiment, world: MarketEnv, seed: int) -> Verdict:
     """Data after a random bar is changed: nothing that was observed, done or earned up to that bar may move."""
-    law, (first, last) = "nothing is known before its time", world.window_bars
+    law, generator = "nothing is known before its time", np.random.default_rng(seed)
+    first, last = world.window_bars
     steps = min(STEPS, last - first)
-    generator = np.random.default_rng(seed)
+    first = int(generator.integers(first, last - steps, endpoint=True))
     cut = first + int(generator.integers(steps // 2, steps))
     plans = random_actions(world.groups, 1, steps, seed)
+    pasts = []
     with tempfile.TemporaryDirectory() as folder:
-        as_it_is, changed = (
-            _retold(experiment, table, Path(folder)) for table in _futures(world.panel, cut, generator)
-        )
+        for table in _futures(world.panel, cut, generator):
+            market = _retold(experiment, table, Path(folder), _day(world.panel, first))
+            pasts.append(list(play(market, plans)))
     known = cut - first + 1  # the reset, and the steps that end at the bar of the cut or before
-    pasts = [list(play(market, plans)) for market in (as_it_is, changed)]
+    found = f"{_day(world.panel, first)} on, data after {_day(world.panel, cut)} changed"
     if difference := _first_difference(pasts[0][:known], pasts[1][:known]):
-        return Verdict(law, False, f"data after {_day(world.panel, cut)} changed: {difference}")
+        return Verdict(law, False, f"{found}: {difference}")
     moved = "what followed moved" if _first_difference(*pasts) else "nothing followed"
-    return Verdict(law, True, f"data after {_day(world.panel, cut)} changed: nothing before it moved, {moved}")
+    return Verdict(law, True, f"{found}: nothing before it moved, {moved}")
 
 
-def _retold(experiment: Experiment, table: pd.DataFrame, folder: Path) -> ArrayEnv:
-    """The same market over other bars, from the first bar of its window."""
+def _retold(experiment: Experiment, table: pd.DataFrame, folder: Path, start: str) -> ArrayEnv:
+    """The same market over other bars: one episode, from ``start`` to the end of the window."""
     file = folder / "panel.parquet"
     table.to_parquet(file, index=False)
-    changes = {"data": {"path": file}, "horizon": None}
-    params = experiment.environment.Params.model_validate({**experiment.params.model_dump(), **changes})
+    given = experiment.params.model_dump()
+    changes = {"data": {"path": file}, "horizon": None, "window": {**given["window"], "start": start}}
+    params = experiment.environment.Params.model_validate({**given, **changes})
     return experiment.environment(params, num_envs=1)
 
 

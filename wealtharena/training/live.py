@@ -13,6 +13,7 @@ from rich.text import Text
 
 from wealtharena.training.progress import Progress
 
+RETURN = "episode_return"
 EXPLORATION = ("entropy", "epsilon", "temperature")
 LOSSES = ("policy_loss", "q_loss", "value_loss", "loss")
 
@@ -24,6 +25,7 @@ class LiveView:
         """Watches a team: ``algorithms`` has the name of each group's algorithm."""
         self._console = console
         self._algorithms = algorithms
+        self._returns: dict[str, float] = {}
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
 
     def __enter__(self) -> Self:
@@ -39,8 +41,13 @@ class LiveView:
 
     def update(self, progress: Progress, done: float) -> None:
         """Shows an iteration; ``done`` is the fraction of the run behind it."""
+        for group, metrics in progress.groups.items():
+            if RETURN in metrics:
+                self._returns[group] = metrics[RETURN]
         if self._live is None:
-            self._console.print(f"{_status(progress, done)}  {_returns(progress)}", soft_wrap=True, highlight=False)
+            returns = "  ".join(f"{group} {_number(value)}" for group, value in self._returns.items())
+            line = f"{_status(progress, done)}  return: {returns or 'no episode has ended yet'}"
+            self._console.print(line, soft_wrap=True, highlight=False)
         else:
             self._live.update(Group(Text(_status(progress, done)), self._table(progress)), refresh=True)
 
@@ -53,7 +60,7 @@ class LiveView:
             table.add_row(
                 group,
                 algorithm,
-                _number(metrics.get("episode_return")),
+                _number(self._returns.get(group)),
                 _first_known(metrics, EXPLORATION, named=True),
                 _first_known(metrics, LOSSES),
             )
@@ -66,11 +73,6 @@ def _status(progress: Progress, done: float) -> str:
         f"iteration {progress.iteration}  {progress.env_steps:,} steps  {progress.steps_per_s:,.0f} steps/s  "
         f"{done:.0%} done, {_duration(left)} left"
     )
-
-
-def _returns(progress: Progress) -> str:
-    known = {group: metrics.get("episode_return") for group, metrics in progress.groups.items()}
-    return "return: " + "  ".join(f"{group} {_number(value)}" for group, value in known.items())
 
 
 def _first_known(metrics: Mapping[str, float], names: tuple[str, ...], *, named: bool = False) -> str:

@@ -10,6 +10,12 @@ from contextlib import contextmanager
 import ray
 
 
+def quiet_ray() -> None:
+    """Leaves only the errors of what Ray and RLlib log in this process."""
+    for name in ("ray", "ray.rllib"):  # RLlib's has a level of its own
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
 @contextmanager
 def ray_session() -> Iterator[str]:
     """Connects to the cluster at ``RAY_ADDRESS``, or starts a quiet local Ray that nothing outside can reach.
@@ -17,8 +23,6 @@ def ray_session() -> Iterator[str]:
     Yields:
         What it is connected to, in words.
     """
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.rllib").setLevel(logging.ERROR)  # RLlib gives it a level of its own
     address = os.environ.get("RAY_ADDRESS")
     if address:
         ray.init(address=address, log_to_driver=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -106,7 +107,8 @@ class _Loop:
             iteration=progress.iteration,
             env_steps=progress.env_steps,
             seconds=seconds,
-            score=row.get(self.spec.checkpoint.metric),
+            # Not every iteration sees an episode end: until one does, the last known score stands.
+            score=row.get(self.spec.checkpoint.metric, mark.score),
             patience=patience,
         )
 
@@ -135,5 +137,9 @@ def _progress(result: Mapping[str, Any], before: Mark, seconds: float) -> Progre
         env_steps=env_steps,
         seconds=seconds,
         steps_per_s=(env_steps - before.env_steps) / max(seconds - before.seconds, 1e-9),
-        groups={group: dict(metrics) for group, metrics in result["groups"].items()},
+        groups={group: _known(metrics) for group, metrics in result["groups"].items()},
     )
+
+
+def _known(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if not math.isnan(value)}
