@@ -83,7 +83,7 @@ class Trades:
     """Spells: the time one asset is held with one sign, from flat or the other sign to flat or the other sign.
 
     A spell that is open at the end of the track is valued at its last close. The bar on which a position turns from
-    long to short, or back, counts towards the spell it ends.
+    long to short, or back, counts towards the spell that is larger at its close: most of the bar's profit is its own.
 
     Attributes:
         asset: (R,) index of the asset of each of R spells.
@@ -117,14 +117,16 @@ def find_trades(track: Track) -> Trades:
     before_NT = np.pad(held_NT, ((0, 0), (1, 0)))[:, :-1]
     begins_NT = (held_NT != 0) & (held_NT != before_NT)
     spell_NT = np.cumsum(begins_NT).reshape(begins_NT.shape) - 1
-    # A bar on which a position is closed or turned belongs to the spell that was open before it.
-    earner_NT = spell_NT - (begins_NT & (before_NT != 0))
+    size_NT = np.abs(track.value_TN).T
+    turns_NT = begins_NT & (before_NT != 0)
+    shrinks_NT = size_NT < np.pad(size_NT, ((0, 0), (1, 0)))[:, :-1]
+    earner_NT = spell_NT - (turns_NT & shrinks_NT)
     earns_NT = (held_NT != 0) | (before_NT != 0)
     count = int(begins_NT.sum())
     pnl = np.zeros(count)
     np.add.at(pnl, earner_NT[earns_NT], track.pnl_TN.T[earns_NT])
     capital = np.zeros(count)
-    np.maximum.at(capital, spell_NT[held_NT != 0], np.abs(track.value_TN.T)[held_NT != 0])
+    np.maximum.at(capital, spell_NT[held_NT != 0], size_NT[held_NT != 0])
     return Trades(np.nonzero(begins_NT)[0].astype(np.int64), pnl, capital)
 
 

@@ -51,6 +51,7 @@ def render(run_dir: Path) -> str:
         "number": wording.number,
         "signed": wording.signed,
         "bounds": wording.bounds,
+        "against_zero": wording.against_zero,
         "name_of": wording.name_of,
         "metrics": wording.METRICS,
     }

@@ -41,7 +41,7 @@ def _caption(content: Mapping[str, Any]) -> str:
     gain, risk = content["difference"]["annual_return"], content["difference"]["sharpe"]
     return "\n".join(
         [
-            f"Team minus equal weight: {signed(gain['value'], 'percent')} a year [{_ends(gain, 'percent')}], "
+            f"Team minus equal weight: {signed(gain['value'], 'points')} points a year [{_ends(gain, 'points')}], "
             f"Sharpe {signed(risk['value'], 'ratio')} [{_ends(risk, 'ratio')}].",
             f"{content['difference']['level']:.0%} intervals, {content['bars']:,} bars. {verdict(content)}",
             "Turnover and costs a year, over the value of the book. Costs per side: " + _cost_model(content["costs"]),

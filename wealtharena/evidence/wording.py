@@ -44,10 +44,11 @@ def name_of(track: str) -> str:
 
 
 def number(value: float | None, style: str) -> str:
-    """Writes a number as ``percent``, ``ratio``, ``reward``, ``times`` (a multiple) or ``count``; a dash for None."""
+    """Writes a number as ``percent``, ``points`` (of percent), ``ratio``, ``reward``, ``times`` or ``count``; a dash for None."""
     if value is None:
         return UNDEFINED
     written = {
+        "points": f"{100 * value:,.1f}",
         "percent": f"{100 * value:,.{2 if 0 < abs(value) < 0.01 else 1}f}%",
         "ratio": f"{value:.2f}",
         "reward": f"{value:.4f}",
@@ -105,14 +106,19 @@ def trust(seeds: Sequence[int], years: float) -> str:
     )
 
 
+def against_zero(gap: Mapping[str, Any]) -> str:
+    """Where an interval lies: above zero, below zero, or not distinguishable from zero."""
+    return f"{gap['verdict']} zero" if gap["verdict"] in (ABOVE, BELOW) else f"{gap['verdict']} from zero"
+
+
 def _gaps(difference: Mapping[str, Any]) -> str:
     gain, risk = difference["annual_return"], difference["sharpe"]
     if gain["low"] is None:
         return "The test is too short for an interval around the difference."
     said = (
-        f"The difference is {signed(gain['value'], 'percent')} a year, with a {difference['level']:.0%} interval of "
-        f"{bounds(gain, 'percent')}"
+        f"The difference is {signed(gain['value'], 'points')} percentage points a year, with a "
+        f"{difference['level']:.0%} interval of {bounds(gain, 'points')}"
     )
     if risk["value"] is None or risk["low"] is None:
         return f"{said}."
-    return f"{said}; in Sharpe it is {signed(risk['value'], 'ratio')} ({bounds(risk, 'ratio')}): {risk['verdict']}."
+    return f"{said}; in Sharpe it is {signed(risk['value'], 'ratio')} ({bounds(risk, 'ratio')}), {against_zero(risk)}."
