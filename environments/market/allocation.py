@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from environments.market.risk import Classes
+
 
 def budgets(action_EK: Tensor, sharpness: float) -> Tensor:
     """Budgets of the classes and of cash (last): softmax(sharpness x clip(action, -1, 1)), float64, rows sum to 1."""
@@ -18,15 +20,15 @@ def equal_budgets(classes: int, *, with_cash: bool) -> Tensor:
     return budget_K / budget_K.sum()
 
 
-def sleeves(budget_EK: Tensor, class_N: Tensor, per_asset_EN: Tensor) -> Tensor:
+def sleeves(budget_EK: Tensor, classes: Classes, per_asset_EN: Tensor) -> Tensor:
     """The sleeve of each asset: its class's budget divided by the assets listed in the class.
 
     Args:
         budget_EK: float64.
-        class_N: int64.
+        classes: Which asset is of which class.
         per_asset_EN: float64, 1 / the number of listed assets of the asset's class.
 
     Returns:
         float64 (E, N), a share of the portfolio's value.
     """
-    return budget_EK.index_select(1, class_N) * per_asset_EN
+    return classes.spread(budget_EK) * per_asset_EN

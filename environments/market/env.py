@@ -190,7 +190,7 @@ class MarketEnv(ArrayEnv):
             step_E=torch.zeros_like(bar_E),
             episode_E=episode_E,
             budget_EK=budget_EK,
-            sleeve_EN=sleeves(budget_EK, self._world.classes.class_N, per_asset_EN),
+            sleeve_EN=sleeves(budget_EK, self._world.classes, per_asset_EN),
             order_EN=torch.zeros_like(zero_EN, dtype=torch.bool),
             stand_EN=zero_EN,
             held_EN=zero_EN,

@@ -48,7 +48,7 @@ def decide(world: World, before: State, now: Rows, actions: Mapping[str, Tensor]
     and where a cap cuts what is held. Orders that stand go on standing.
     """
     budget_EK = _budgets(world, before, actions)
-    sleeve_EN = allocation.sleeves(budget_EK, world.classes.class_N, now.per_asset_EN)
+    sleeve_EN = allocation.sleeves(budget_EK, world.classes, now.per_asset_EN)
     asked_EN, asks_EN, score_EJ = _signals(world, before, now, actions)
     moved_EN = asks_EN & now.active_EN
     signal_EN = torch.where(moved_EN, asked_EN, before.held_EN)
@@ -80,9 +80,10 @@ def _budgets(world: World, before: State, actions: Mapping[str, Tensor]) -> Tens
     if params is None:
         return before.budget_EK
     acts_E1 = (before.step_E % params.every == 0).unsqueeze(1)
-    if ALLOCATOR not in actions:
-        _check_left_out(ALLOCATOR, acts_E1)
+    if not bool(acts_E1.any()):
         return before.budget_EK
+    if ALLOCATOR not in actions:
+        raise _left_out(ALLOCATOR)
     budget_EK = allocation.budgets(actions[ALLOCATOR].squeeze(1), params.sharpness)
     return torch.where(acts_E1, budget_EK, before.budget_EK)
 
@@ -108,7 +109,8 @@ def _said(player: Trader, before: State, now: Rows, actions: Mapping[str, Tensor
     """The signals of one group; one that is left out holds."""
     held_EA = before.held_EN[:, player.assets]
     if player.name not in actions:
-        _check_left_out(player.name, now.active_EN[:, player.assets])
+        if bool(now.active_EN[:, player.assets].any()):
+            raise _left_out(player.name)
         return held_EA, torch.zeros_like(held_EA, dtype=torch.bool)
     return signals.read(player.kind, actions[player.name], held_EA, player.lowest)
 
@@ -125,6 +127,5 @@ def _fused(
     return heard, fusion.follow(score_EJ, signal_JEA, surprise_EA, params.half_life)
 
 
-def _check_left_out(name: str, active: Tensor) -> None:
-    if bool(active.any()):
-        raise ValueError(f"step: no actions for group {name!r}, which has active agents; give an action for each agent")
+def _left_out(name: str) -> ValueError:
+    return ValueError(f"step: no actions for group {name!r}, some of whose agents are active; give one for each agent")

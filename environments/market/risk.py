@@ -31,7 +31,7 @@ class Classes:
 
     def spread(self, value_EC: Tensor) -> Tensor:
         """Gives each asset its class's value: (E, N)."""
-        return value_EC.index_select(1, self.class_N)
+        return value_EC.gather(1, self.class_N.expand(len(value_EC), -1))
 
 
 @dataclass(frozen=True)

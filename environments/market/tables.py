@@ -79,11 +79,11 @@ class Tables:
 
     def active(self, bar_E: Tensor) -> Tensor:
         """Whose agents decide: bool (E, N)."""
-        return self.flag_TXN[bar_E, 2]
+        return self.flag_TXN[:, 2].index_select(0, bar_E)
 
     def listed(self, bar_E: Tensor) -> Tensor:
         """What may be held: bool (E, N)."""
-        return self.flag_TXN[bar_E, 3]
+        return self.flag_TXN[:, 3].index_select(0, bar_E)
 
 
 def build(panel: Panel, params: MarketParams, device: str) -> Tables:
