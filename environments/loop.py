@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pkgutil import resolve_name
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, ImportString
+from pydantic import ConfigDict, Field, field_validator
 from torch import Tensor
 
 from environments import base
@@ -33,9 +34,15 @@ class LoopParams(base.Params):
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
-    env: ImportString[Callable[..., Any]]
+    env: str = Field(pattern=r"^[\w.]+:\w+$")
     kwargs: dict[str, Any] = Field(default_factory=dict)
     groups: dict[str, tuple[str, ...]] = Field(min_length=1)
+
+    @field_validator("env")
+    @classmethod
+    def _can_be_called(cls, env: str) -> str:
+        _maker(env)
+        return env
 
 
 class LoopEnv(ArrayEnv):
@@ -60,7 +67,7 @@ class LoopEnv(ArrayEnv):
 
     def __init__(self, params: LoopParams, *, num_envs: int, device: str = "cpu") -> None:
         self.num_envs, self.device = num_envs, device
-        self._worlds = [open_world(params.env, params.kwargs) for _ in range(num_envs)]
+        self._worlds = [open_world(_maker(params.env), params.kwargs) for _ in range(num_envs)]
         members = _seat(params.groups, self._worlds[0].agents)
         self._codecs = {name: _codec(name, agents, self._worlds[0]) for name, agents in members.items()}
         self._seats = {agent: (name, j) for name, agents in members.items() for j, agent in enumerate(agents)}
@@ -204,6 +211,17 @@ class _Codec:
             return int(action) + int(self.action.start)
         box = self.action
         return np.clip(action.reshape(box.shape), box.low, box.high).astype(box.dtype)
+
+
+def _maker(env: str) -> Callable[..., Any]:
+    """What ``module:name`` stands for."""
+    try:
+        found: Callable[..., Any] = resolve_name(env)
+    except (ImportError, AttributeError) as error:
+        raise DataError(f"cannot be imported: {error}") from error
+    if not callable(found):
+        raise DataError(f"is {found!r}; it must name a class, or a function that gives an environment")
+    return found
 
 
 def _codec(name: str, agents: Sequence[Agent], world: World) -> _Codec:

@@ -19,6 +19,7 @@ CARTPOLES = {
     "kwargs": {"config": {"num_agents": 4}},
     "groups": {"left": [0, 1], "right": ["[23]"]},
 }
+HERE = __name__
 SPREAD = {"env": "mpe2.simple_spread_v3:parallel_env", "groups": {"team": ["agent_*"]}}
 SPREAD_CONTINUOUS = {**SPREAD, "kwargs": {"continuous_actions": True, "max_cycles": 7}}
 
@@ -31,6 +32,11 @@ def loop(params: dict[str, Any], num_envs: int = 1) -> LoopEnv:
 def test_foreign_environments_keep_the_laws(params: dict[str, Any]) -> None:
     """With them that a restored run goes on to the bit, over the ends of episodes."""
     check_array_env(LoopEnv, params, steps=60)
+
+
+def test_the_parameters_survive_a_config_file() -> None:
+    params = LoopParams.model_validate(CARTPOLES)
+    assert LoopParams.model_validate(params.model_dump(mode="json")) == params
 
 
 def test_four_cartpoles_in_two_groups() -> None:
@@ -82,7 +88,7 @@ class Scripted(MultiAgentEnv):
         return self._obs(*agents), reward, flags, {"__all__": False, "cut": self.t == 2}, {}
 
 
-SCRIPTED = {"env": "tests.environments.test_loop:Scripted", "groups": {"g": ["*"]}}
+SCRIPTED = {"env": f"{HERE}:Scripted", "groups": {"g": ["*"]}}
 
 
 def test_early_ends_turns_and_rewards() -> None:
@@ -114,7 +120,7 @@ class FlaggedTwice(Scripted):
 
 
 def test_terminated_is_stronger_than_truncated() -> None:
-    env = loop({**SCRIPTED, "env": FlaggedTwice})
+    env = loop({**SCRIPTED, "env": f"{HERE}:FlaggedTwice"})
     env.reset(seed=0)
     _, step = (env.step({"g": torch.tensor([[0, 1, 2]])}) for _ in range(2))
     assert step.terminated["g"][0].tolist() == [True, False, False]
@@ -122,7 +128,7 @@ def test_terminated_is_stronger_than_truncated() -> None:
 
 
 def test_only_acting_agents_are_given_actions() -> None:
-    env = loop({**SCRIPTED, "env": Scripted})
+    env = loop({**SCRIPTED, "env": f"{HERE}:Scripted"})
     env.reset(seed=0)
     for _ in range(4):
         env.step({"g": torch.tensor([[0, 1, 2]])})
@@ -161,7 +167,11 @@ class Odd(ParallelEnv):
 
 
 def odd(observation: gym.Space[Any], action: gym.Space[Any], **kwargs: Any) -> dict[str, Any]:
-    return {"env": Odd, "kwargs": {"observation": observation, "action": action, **kwargs}, "groups": {"g": ["a"]}}
+    return {
+        "env": f"{HERE}:Odd",
+        "kwargs": {"observation": observation, "action": action, **kwargs},
+        "groups": {"g": ["a"]},
+    }
 
 
 def test_discrete_observations_become_one_hot() -> None:
@@ -200,10 +210,15 @@ def test_a_copy_is_seeded_once_and_by_its_number_alone() -> None:
         ({"groups": {"left": [0, 1], "right": [2]}}, "agent 3 is in no group"),
         ({"groups": {"left": ["*"], "right": [2]}}, r"agent 2 is in 2 groups \(left, right\)"),
         ({"groups": {"left": ["*"], "right": ["x*"]}}, r"groups.right: its patterns \['x\*'\] match none"),
-        ({"env": dict}, "env dict gave a dict: it must give an RLlib MultiAgentEnv or a PettingZoo ParallelEnv"),
+        (
+            {"env": "builtins:dict"},
+            "env dict gave a dict: it must give an RLlib MultiAgentEnv or a PettingZoo ParallelEnv",
+        ),
         ({"kwargs": {"count": 4}}, "cannot be called with kwargs {'count': 4}: .*unexpected keyword"),
-        ({"env": "math:pi"}, "callable"),
-        ({"env": "no.such:Thing"}, "No module named 'no'"),
+        ({"env": "math:pi"}, "is 3.14.*; it must name a class, or a function"),
+        ({"env": "no.such:Thing"}, "cannot be imported: No module named 'no'"),
+        ({"env": "mpe2.simple_spread_v3:Env"}, "cannot be imported: .* no attribute 'Env'"),
+        ({"env": "CartPole-v1"}, "should match pattern"),
         (odd(gym.spaces.MultiDiscrete([2, 2]), gym.spaces.Discrete(2)), "space MultiDiscrete.*allowed are Box and"),
         (odd(gym.spaces.Discrete(2), gym.spaces.MultiBinary(2)), "space MultiBinary.*allowed are Box and Discrete"),
         (
@@ -233,7 +248,7 @@ class Unpicklable(Scripted):
 
 
 def test_what_cannot_be_pickled_is_told() -> None:
-    env = loop({**SCRIPTED, "env": Unpicklable})
+    env = loop({**SCRIPTED, "env": f"{HERE}:Unpicklable"})
     env.reset(seed=0)
     with pytest.raises(DataError, match=r"cannot be saved.*a socket is open"):
         env.get_state()
