@@ -49,7 +49,8 @@ def test_blocks_widen_the_interval_of_dependent_bars():
     random = np.random.default_rng(5)
     series = np.convolve(random.normal(size=2000), np.ones(10), mode="valid")
     spread = {
-        block: series[bootstrap.resample(len(series), block=block, resamples=300)].mean(axis=1).std() for block in (1, 30)
+        block: series[bootstrap.resample(len(series), block=block, resamples=300)].mean(axis=1).std()
+        for block in (1, 30)
     }
     assert spread[30] > 2 * spread[1]
 

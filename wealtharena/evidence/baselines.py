@@ -1,8 +1,8 @@
 """What anyone could have done without learning: rules that turn the history up to a bar into target weights.
 
-A rule sees a ``History``, never more, and answers with target weights (N,) or with None: no order, shares stay. The
-weights are traded as the team's are: at the next own open, under the same costs, calendar and ledger
-(``run_baselines`` in ``evaluate``). All are long-only and invest everything, where they invest at all.
+A rule sees a ``History``, never more, and answers with target weights (N,), NaN where an asset gets no order, or with
+None: no order at all. Without an order shares stay. The weights are traded as the team's are: at the next own open,
+under the same costs, calendar and ledger (``run_baselines`` in ``evaluate``). All are long-only, without leverage.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ class History:
         close_TN: Closes, carried forward over bars an asset does not have.
         own_TN: The asset has a bar of its own.
         listed_N: The asset can be traded at t.
-        first: Nothing has been ordered yet.
-        due: Nothing has been ordered yet, or t is the first bar of a calendar month.
+        ordered_N: The rule gave an order for the asset before.
+        due: The rule gave no order before, or t is the first bar of a calendar month.
     """
 
     dates_T: DateArray
     close_TN: FloatArray
     own_TN: BoolArray
     listed_N: BoolArray
-    first: bool
+    ordered_N: BoolArray
     due: bool
 
     def recent(self) -> tuple[FloatArray, IntArray]:
@@ -79,8 +79,9 @@ def equal_weight(history: History) -> FloatArray | None:
 
 
 def buy_and_hold(history: History) -> FloatArray | None:
-    """The same weight in every asset listed on the first bar, never touched again."""
-    return _equally(history.listed_N) if history.first else None
+    """1/N in each of the N assets as soon as it is listed, never touched again; until then that part is cash."""
+    fresh_N = history.listed_N & ~history.ordered_N
+    return np.where(fresh_N, 1.0 / len(fresh_N), np.nan) if fresh_N.any() else None
 
 
 def inverse_volatility(history: History) -> FloatArray | None:

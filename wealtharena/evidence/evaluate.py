@@ -12,13 +12,13 @@ from torch import Tensor
 from environments.market import roster
 from environments.market.config import Action, MarketParams
 from environments.market.env import MarketEnv
-from wealtharena.evidence.baselines import BASELINES, Baseline, History
+from wealtharena.evidence.baselines import BASELINES, Baseline, BoolArray, History
 from wealtharena.evidence.bootstrap import LEVEL, RESAMPLES, block_length, difference, intervals
 from wealtharena.evidence.evaluation import Evaluation, versions
 from wealtharena.evidence.metrics import find_trades, summary
 from wealtharena.evidence.recorder import Recorder
 from wealtharena.evidence.tally import Tally
-from wealtharena.evidence.track import Track
+from wealtharena.evidence.track import IntArray, Track
 
 Policy = Callable[[Tensor], Tensor]
 """Observations (E, A, F) of one group -> actions (E, A) or (E, A, U)."""
@@ -88,20 +88,23 @@ def run_baselines(env: MarketEnv, rules: Mapping[str, Baseline]) -> tuple[Track,
     env.reset(seed=0)
     recorder = Recorder(env)
     first, last = env.window_bars
-    waiting = dict.fromkeys(rules, True)
+    ordered_EN = np.zeros((len(rules), len(env.panel.symbols)), dtype=bool)
     for bar in range(first, last):
         listed_EN = env.listed_EN().cpu().numpy()
-        target_EN, order_EN = np.zeros(listed_EN.shape), np.zeros(listed_EN.shape, dtype=bool)
-        for copy, (name, rule) in enumerate(rules.items()):
-            weight_N = rule(_history(env, bar, listed_EN[copy], waiting[name]))
+        target_EN = np.full(listed_EN.shape, np.nan)
+        for copy, rule in enumerate(rules.values()):
+            weight_N = rule(_history(env, bar, listed_EN[copy], ordered_EN[copy]))
             if weight_N is not None:
-                target_EN[copy], order_EN[copy], waiting[name] = weight_N, listed_EN[copy], False
-        env.trade(torch.as_tensor(target_EN, device=env.device), torch.as_tensor(order_EN, device=env.device))
+                target_EN[copy] = weight_N
+        order_EN = listed_EN & ~np.isnan(target_EN)
+        ordered_EN |= order_EN
+        wanted_EN = torch.as_tensor(np.nan_to_num(target_EN), device=env.device)
+        env.trade(wanted_EN, torch.as_tensor(order_EN, device=env.device))
         recorder.add()
     return recorder.tracks(tuple(rules), budget=False)
 
 
-def _history(env: MarketEnv, bar: int, listed_N: np.ndarray[Any, np.dtype[np.bool_]], first: bool) -> History:
+def _history(env: MarketEnv, bar: int, listed_N: BoolArray, ordered_N: BoolArray) -> History:
     panel, until = env.panel, slice(bar + 1)
     months = panel.dates_T[max(bar - 1, 0) : bar + 1].astype("datetime64[M]")
     return History(
@@ -109,8 +112,8 @@ def _history(env: MarketEnv, bar: int, listed_N: np.ndarray[Any, np.dtype[np.boo
         close_TN=panel.close_TN[until],
         own_TN=panel.traded_TN[until],
         listed_N=listed_N,
-        first=first,
-        due=first or bool(months[0] != months[-1]),
+        ordered_N=ordered_N.copy(),
+        due=bool(not ordered_N.any() or months[0] != months[-1]),
     )
 
 
@@ -163,7 +166,7 @@ def _classes(team: Track) -> dict[str, Any]:
     return {name: _books(team, np.flatnonzero(team.class_N == index)) for index, name in enumerate(team.classes)}
 
 
-def _books(team: Track, asset: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, float | None]:
+def _books(team: Track, asset: IntArray) -> dict[str, float | None]:
     """Sums over some of the assets, as shares of the capital at the start."""
     trades, capital = find_trades(team).within(asset), float(team.nav[0])
     return {

@@ -44,7 +44,7 @@ def name_of(track: str) -> str:
 
 
 def number(value: float | None, style: str) -> str:
-    """Writes a number as ``percent``, ``points`` (of percent), ``ratio``, ``reward``, ``times`` or ``count``; a dash for None."""
+    """Writes a number as percent, points (of percent), ratio, reward, times or count; a dash for None."""
     if value is None:
         return UNDEFINED
     written = {
