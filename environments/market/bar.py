@@ -55,20 +55,30 @@ def trade(world: World, before: State, now: Rows, orders: Orders) -> tuple[State
         budget_EK=orders.budget_EK,
         signal_EN=orders.signal_EN,
     )
-    drawdown_EM, reward_EM = _rewards(world, before, orders, record)
-    after = _marked(world, before, orders, record, order_EN=orders.order_EN & ~fill_EN)
-    return replace(after, book=book, drawdown_EM=drawdown_EM), record, reward_EM
+    sized_EN = torch.where(fill_EN, orders.sleeve_EN, before.sized_EN)
+    drawdown_EM, reward_EM = _rewards(world, before, sized_EN, record)
+    after = replace(
+        _marked(world, before, orders, record, order_EN=orders.order_EN & ~fill_EN),
+        book=book,
+        sized_EN=sized_EN,
+        drawdown_EM=drawdown_EM,
+    )
+    return after, record, reward_EM
 
 
-def _rewards(world: World, before: State, orders: Orders, record: MarketRecord) -> tuple[Tensor, Tensor]:
-    """The new drawdowns, and the rewards."""
-    params, sleeve_EN = world.params.reward, orders.sleeve_EN
+def _rewards(world: World, before: State, sized_EN: Tensor, record: MarketRecord) -> tuple[Tensor, Tensor]:
+    """The new drawdowns, and the rewards.
+
+    A position is paid for by the sleeve it was sized on: when the allocator cuts a sleeve to nothing, what the large
+    position still earns until the fill, and what the fill costs, is no huge return on the small one.
+    """
+    sleeve_EN = torch.maximum(before.sized_EN, sized_EN)
     asset_EN, portfolio_E = rewards.log_returns(record.pnl_EN, before.nav_E, record.nav_E)
     return_EM = rewards.columns(asset_EN, portfolio_E, sleeve_EN)
     paid_EN = record.cost_EN / before.nav_E.unsqueeze(1)
     cost_EM = rewards.columns(paid_EN, paid_EN.sum(1), sleeve_EN)
     drawdown_EM = rewards.drawdown(before.drawdown_EM, return_EM)
-    return drawdown_EM, rewards.reward(return_EM, cost_EM, drawdown_EM - before.drawdown_EM, params)
+    return drawdown_EM, rewards.reward(return_EM, cost_EM, drawdown_EM - before.drawdown_EM, world.params.reward)
 
 
 def _marked(world: World, before: State, orders: Orders, record: MarketRecord, order_EN: Tensor) -> State:

@@ -14,9 +14,10 @@ from environments.market import bar, observations, roster
 from environments.market.allocation import equal_budgets, sleeves
 from environments.market.config import ALLOCATOR, MarketParams
 from environments.market.ledger import Book
-from environments.market.orders import decide, from_targets
+from environments.market.orders import Orders, decide, from_targets
 from environments.market.record import MarketRecord
 from environments.market.state import State, choose, restored, saved
+from environments.market.tables import Rows
 from environments.market.world import World, build_world
 from environments.random import uniform
 
@@ -109,6 +110,9 @@ class MarketEnv(ArrayEnv):
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Goes on from what ``get_state`` gave: to the bit, with the same parameters and number of copies."""
+        copies = len(state["state"]["nav_E"])
+        if copies != self.num_envs:
+            raise ValueError(f"MarketEnv.set_state: a state of {copies} copies; this environment has {self.num_envs}")
         self._seed = state["seed"]
         self._state = restored(state["state"], self.device)
         self._record = None
@@ -133,11 +137,9 @@ class MarketEnv(ArrayEnv):
         before = self._running()
         now = self._world.tables.rows(before.bar_E)
         orders = decide(self._world, before, now, actions)
-        after, self._record, reward_EM = bar.trade(self._world, before, now, orders)
-        ended_E, cut_E = self._ends(after)
+        after, reward_EM, ended_E, cut_E = self._advance(before, now, orders)
         final_obs = self._observe(after)
-        self._state = self._restarted(after, ended_E | cut_E)
-        obs = final_obs if self._state is after else self._observe(self._state)
+        obs = final_obs if self._state is after else self._observe(self._running())
         return Transition(
             obs=obs,
             final_obs=final_obs,
@@ -162,10 +164,8 @@ class MarketEnv(ArrayEnv):
         before = self._running()
         now = self._world.tables.rows(before.bar_E)
         orders = from_targets(self._world, before, now, target_EN, order_EN)
-        after, record, _ = bar.trade(self._world, before, now, orders)
-        ended_E, cut_E = self._ends(after)
-        self._state, self._record = self._restarted(after, ended_E | cut_E), record
-        return record
+        self._advance(before, now, orders)
+        return self.record
 
     def _running(self) -> State:
         if self._state is None:
@@ -180,7 +180,7 @@ class MarketEnv(ArrayEnv):
         cash_E = torch.full_like(price_EN[:, 0], self.params.capital)
         budget_K = equal_budgets(len(self.panel.classes), with_cash=self.params.allocator is not None)
         budget_EK = budget_K.to(self.device).expand(len(bar_E), -1)
-        per_asset_EN = self._world.tables.rows(bar_E).per_asset_EN
+        sleeve_EN = sleeves(budget_EK, self._world.classes, self._world.tables.rows(bar_E).per_asset_EN)
         return State(
             book=Book(cash_E, zero_EN, price_EN, price_EN),
             nav_E=cash_E,
@@ -190,7 +190,8 @@ class MarketEnv(ArrayEnv):
             step_E=torch.zeros_like(bar_E),
             episode_E=episode_E,
             budget_EK=budget_EK,
-            sleeve_EN=sleeves(budget_EK, self._world.classes, per_asset_EN),
+            sleeve_EN=sleeve_EN,
+            sized_EN=sleeve_EN,
             order_EN=torch.zeros_like(zero_EN, dtype=torch.bool),
             stand_EN=zero_EN,
             held_EN=zero_EN,
@@ -208,20 +209,20 @@ class MarketEnv(ArrayEnv):
         bar_E = first + (draw_E * (last - horizon - first + 1)).long()
         return bar_E, bar_E + horizon
 
-    def _ends(self, after: State) -> tuple[Tensor, Tensor]:
-        """Who is terminated and who is truncated."""
-        if not bool(after.nav_E.isfinite().all()):
-            copy = int((~after.nav_E.isfinite()).nonzero()[0])
+    def _advance(self, before: State, now: Rows, orders: Orders) -> tuple[State, Tensor, Tensor, Tensor]:
+        """Trades one bar and restarts the copies that end: the state before that, rewards, terminated, truncated."""
+        after, record, reward_EM = bar.trade(self._world, before, now, orders)
+        if bool(after.held_EN.isnan().any()):
+            copy = int(after.held_EN.isnan().any(1).nonzero()[0])
             raise ValueError(
-                f"MarketEnv: the value of copy {copy} is {after.nav_E[copy]}: an action was NaN or infinite"
+                f"MarketEnv: an action of copy {copy} was NaN or a target weight infinite; give finite ones"
             )
         ended_E = after.nav_E <= RUIN * self.params.capital
-        return ended_E, (after.bar_E >= after.end_E) & ~ended_E
-
-    def _restarted(self, after: State, done_E: Tensor) -> State:
-        if not bool(done_E.any()):
-            return after
-        return choose(done_E, self._fresh(after.episode_E + 1), after)
+        cut_E = (after.bar_E >= after.end_E) & ~ended_E
+        done_E = ended_E | cut_E
+        self._state = choose(done_E, self._fresh(after.episode_E + 1), after) if bool(done_E.any()) else after
+        self._record = record
+        return after, reward_EM, ended_E, cut_E
 
     # ---- what agents see
 

@@ -29,6 +29,7 @@ class State:
         episode_E: int64, episodes of the copy before this one: with seed and copy it decides the next start.
         budget_EK: float64, shares of the classes and of cash (last).
         sleeve_EN: float64, the sleeves at the last decision.
+        sized_EN: float64, the sleeve each position was last sized on.
         order_EN: bool, an order stands.
         stand_EN: float64, its target weight; what is held where none stands.
         held_EN: float64, the signal held: ``stand_EN`` as a share of the sleeve, clipped to a signal's range.
@@ -45,6 +46,7 @@ class State:
     episode_E: Tensor
     budget_EK: Tensor
     sleeve_EN: Tensor
+    sized_EN: Tensor
     order_EN: Tensor
     stand_EN: Tensor
     held_EN: Tensor
