@@ -89,7 +89,7 @@ def play(world: ArrayEnv, plans: Sequence[Actions], *, seed: int = 0) -> Iterato
 
 
 def _flat(parts: Transition | Any) -> dict[str, Tensor]:
-    flat = {}
+    flat: dict[str, Tensor] = {}
     for field in fields(parts):
         value = getattr(parts, field.name)
         named = {f"{field.name} of {group}": v for group, v in value.items()} if isinstance(value, dict) else {}

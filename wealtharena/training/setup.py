@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from wealtharena.document import KeyPath, shown
+from wealtharena.document import shown
 from wealtharena.errors import UserError
 from wealtharena.experiment import Experiment, load_experiment
 from wealtharena.training.run_dir import RunDir, check_vacant, new_run, open_run
@@ -59,7 +59,7 @@ def resume(config: str, overrides: Sequence[str], out: Path | None) -> tuple[Exp
     return experiment, run
 
 
-def _first_difference(one: Any, other: Any) -> KeyPath | None:
+def _first_difference(one: Any, other: Any) -> tuple[str, ...] | None:
     if not (isinstance(one, dict) and isinstance(other, dict)):
         return None if one == other else ()
     for key in [*one, *(key for key in other if key not in one)]:
@@ -69,7 +69,7 @@ def _first_difference(one: Any, other: Any) -> KeyPath | None:
     return None
 
 
-def _shown_at(data: Any, path: KeyPath) -> str:
+def _shown_at(data: Any, path: tuple[str, ...]) -> str:
     for key in path:
         data = data.get(key) if isinstance(data, dict) else None
     return shown(data)
