@@ -34,7 +34,7 @@ class Group:
 
     agent_ids: tuple[str, ...]
     observation_space: gym.spaces.Box
-    action_space: gym.spaces.Discrete | gym.spaces.Box
+    action_space: gym.spaces.Discrete[Any] | gym.spaces.Box
     every: int = 1
 
 
@@ -44,10 +44,13 @@ class Transition:
 
     Attributes:
         obs: group -> float32 (E, A, F), what the next decision sees (after the automatic reset of finished copies).
-        final_obs: group -> float32 (E, A, F), the same before the automatic reset; equal to ``obs`` where a copy goes on.
+        final_obs: group -> float32 (E, A, F), the same before the automatic reset; equal to ``obs`` where a copy goes
+            on.
         reward: group -> float32 (E, A), for this step.
-        terminated: group -> bool (E, A): the agent's episode ended for good; nothing follows, so nothing is bootstrapped.
-        truncated: group -> bool (E, A): the agent's episode was cut off (a time limit); its value is bootstrapped from ``final_obs``.
+        terminated: group -> bool (E, A): the agent's episode ended for good; nothing follows, so nothing is
+            bootstrapped.
+        truncated: group -> bool (E, A): the agent's episode was cut off (a time limit); its value is bootstrapped
+            from ``final_obs``.
         done: bool (E,): the copy finished and was reset.
         active: group -> bool (E, A): who decides on ``obs``. A group that is absent here is active in full.
     """
@@ -91,7 +94,8 @@ class ArrayEnv(abc.ABC):
         """Steps all copies.
 
         Args:
-            actions: group -> int64 (E, A) for Discrete, float32 (E, A, U) for Box. The rows of inactive agents are ignored;
+            actions: group -> int64 (E, A) for Discrete, float32 (E, A, U) for Box. The rows of inactive agents are
+                ignored;
                 a group none of whose agents is active may be left out.
         """
 

@@ -35,7 +35,7 @@ class A2CParams(AlgorithmParams):
 
 
 class A2CTorchLearner(TorchLearner):
-    """Policy gradient with a learned baseline: -A log pi(a|s) + c_v (V - target)^2 - c_e H (Mnih et al. 2016, section 4)."""
+    """Policy gradient with a learned baseline (Mnih et al. 2016, section 4): -A log pi(a|s) + c_v (V - R)^2 - c_e H."""
 
     def compute_loss_for_module(
         self, *, module_id: str, config: PPOConfig, batch: dict[str, Any], fwd_out: dict[str, Any]
@@ -93,7 +93,7 @@ class A2C(Algorithm):
                 use_kl_loss=False,
                 grad_clip=params.grad_clip,
             )
-            .rl_module(model_config=default_model(params, free_log_std=True))
+            .rl_module(model_config=default_model(params, free_log_std=isinstance(action_space, gym.spaces.Box)))
         )
 
     def module_class(self) -> type[TorchRLModule]:

@@ -20,6 +20,8 @@ from torch import Tensor
 
 from policies.rollout import Rollout
 
+Activation = Literal["tanh", "relu", "silu", "elu"]
+
 
 class AlgorithmParams(BaseModel):
     """Hyperparameters every algorithm has: frozen, and a key it does not know is refused."""
@@ -28,7 +30,7 @@ class AlgorithmParams(BaseModel):
 
     gamma: float = Field(0.99, ge=0, le=1, description="discount per decision of the group")
     hidden: tuple[int, ...] = Field((64, 64), min_length=1, description="units of each hidden layer")
-    activation: Literal["tanh", "relu", "silu", "elu"] = Field("tanh", description="after each hidden layer")
+    activation: Activation = Field("tanh", description="after each hidden layer")
     normalize_observations: bool = Field(True, description="standardise features by running statistics")
     grad_clip: float | None = Field(0.5, gt=0, description="largest global norm of a gradient; null for no limit")
 

@@ -1,4 +1,7 @@
-"""Deep Q-learning (Mnih et al. 2015): double (van Hasselt et al. 2016), dueling (Wang et al. 2016), n-step: RLlib's Learner."""
+"""Deep Q-learning (Mnih et al. 2015) with RLlib's Learner and loss.
+
+Double (van Hasselt et al. 2016), dueling (Wang et al. 2016) and n-step, with a target network that follows slowly.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from torch import Tensor
 
-from policies.algorithm import Algorithm, Decision, Trainer
+from policies.algorithm import Activation, Algorithm, Decision, Trainer
 from policies.models import default_model
 from policies.modules import QModule
 from policies.off_policy import ReplayParams, ReplayTrainer
@@ -23,7 +26,7 @@ from policies.spaces import require_discrete
 class DQNParams(ReplayParams):
     """Hyperparameters of DQN."""
 
-    activation: str = Field("relu", pattern="^(tanh|relu|silu|elu)$", description="after each hidden layer")
+    activation: Activation = Field("relu", description="after each hidden layer")
     lr: float = Field(5e-4, gt=0, le=1, description="learning rate of Adam")
     n_step: int = Field(3, ge=1, description="rewards summed before the bootstrap")
     tau: float = Field(0.01, gt=0, le=1, description="share of the way the target moves in each update")

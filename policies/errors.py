@@ -2,4 +2,4 @@
 
 
 class MemberError(ValueError):
-    """A member that cannot learn in its group: the message says what was given, what is allowed and where to change it."""
+    """A member that cannot learn in its group: the message says what was given, what is allowed, where to change it."""

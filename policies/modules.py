@@ -12,29 +12,26 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from torch import Tensor, nn
 
+from policies.statistics import RunningStatistics
+
 _INITIAL_LOG_STD = -0.5
 _POLICY_HEAD_SCALE = 0.01
 _CLIP = 10.0
 
 
 class ObservationNormalizer(nn.Module):
-    """Standardises features by their running mean and variance (Chan et al. 1979) and clips them to +-10.
+    """Standardises features by a shift and a scale, and clips them to +-10.
 
-    The statistics are buffers: they travel with the weights to the samplers and are saved with the module. Only ``update``
-    changes them, so they are frozen in evaluation.
+    Both are buffers: they travel with the weights to the samplers, are saved with the module, and only ``use``
+        changes them,
+    so they are frozen in evaluation.
     """
 
-    count: Tensor
-    mean: Tensor
-    square: Tensor
     shift: Tensor
     scale: Tensor
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("mean", torch.zeros(features, dtype=torch.float64))
-        self.register_buffer("square", torch.zeros(features, dtype=torch.float64))
         self.register_buffer("shift", torch.zeros(features))
         self.register_buffer("scale", torch.ones(features))
 
@@ -42,26 +39,22 @@ class ObservationNormalizer(nn.Module):
         """Normalises observations of shape (..., F)."""
         return ((obs - self.shift) * self.scale).clamp(-_CLIP, _CLIP)
 
-    @torch.no_grad()
-    def update(self, count: int, mean_F: Tensor, square_F: Tensor) -> None:
-        """Adds ``count`` observations with the given mean and summed squared deviation from it, both (F,)."""
-        total = self.count + count
-        delta_F = mean_F.to(self.mean) - self.mean
-        self.square += square_F.to(self.square) + delta_F**2 * self.count * count / total
-        self.mean += delta_F * count / total
-        self.count.copy_(total)
-        self.shift.copy_(self.mean)
-        self.scale.copy_(torch.rsqrt(self.square / total + 1e-8))
+    def use(self, statistics: RunningStatistics) -> None:
+        """Normalises by these statistics from now on."""
+        self.shift.copy_(statistics.mean_F)
+        self.scale.copy_(statistics.scale_F)
 
 
 class NormalizedModule(TorchRLModule):
     """Normalises what enters a module from outside.
 
-    Mixed in front of one of RLlib's modules, at its public entry points: what these call among themselves lies below this
+    Mixed in front of one of RLlib's modules, at its public entry points: what these call among themselves lies below
+    this
     class and sees observations that are normalised already.
     """
 
     def setup(self) -> None:
+        """RLlib builds the networks here; the normaliser comes with them."""
         super().setup()
         self.normalizer: ObservationNormalizer | None = None
         if self.model_config["normalize_observations"]:
@@ -88,9 +81,10 @@ class NormalizedModule(TorchRLModule):
 
 
 class ActorCriticModule(NormalizedModule, DefaultPPOTorchRLModule):
-    """Separate policy and value networks; the policy starts near its mean action (Andrychowicz et al. 2021, section 3.2)."""
+    """Separate policy and value networks; the policy starts nearly constant (Andrychowicz et al. 2021, section 3.2)."""
 
     def setup(self) -> None:
+        """Builds the networks and makes the policy's last layer small."""
         super().setup()
         layers = [layer for layer in self.pi.modules() if isinstance(layer, nn.Linear)]
         with torch.no_grad():

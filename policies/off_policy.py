@@ -77,9 +77,7 @@ def transitions(rollout: Rollout, *, n: int, gamma: float) -> dict[str, NDArray[
     ``n_step`` is how many rewards a row's sum holds: the bootstrap is discounted by ``gamma ** n_step``.
     """
     valid_SEA = rollout.valid_SEA
-    ahead = n_step(
-        rollout.reward, goes_on(rollout.terminated, rollout.truncated, valid_SEA), n=n, discount=gamma
-    )
+    ahead = n_step(rollout.reward, goes_on(rollout.terminated, rollout.truncated, valid_SEA), n=n, discount=gamma)
     copy_E, agent_A = (np.arange(size) for size in rollout.reward.shape[1:])
     last = (ahead.last, copy_E[:, None], agent_A)
     return {

@@ -68,7 +68,7 @@ class PPO(Algorithm):
                 use_kl_loss=False,
                 grad_clip=params.grad_clip,
             )
-            .rl_module(model_config=default_model(params, free_log_std=True))
+            .rl_module(model_config=default_model(params, free_log_std=isinstance(action_space, gym.spaces.Box)))
         )
 
     def module_class(self) -> type[TorchRLModule]:

@@ -1,7 +1,8 @@
 """Random streams for code that draws from the process-wide generators.
 
 RLlib's Learners and action distributions draw from the global generators of torch, NumPy and Python. A ``RandomStream``
-lends them a stream of its own for the time of a block and then gives the process its own state back, so that a run neither
+lends them a stream of its own for the time of a block and then gives the process its own state back, so that a run
+neither
 depends on what else drew numbers nor disturbs it, and its stream can be saved and restored.
 """
 

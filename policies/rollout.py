@@ -1,9 +1,13 @@
 """The columns of one fragment of one group: what the sampler writes and every algorithm reads.
 
-Time runs in *slots*: slot s of agent (e, a) is that agent's s-th decision of the fragment that came to its end, so a group
-that decides every fifth step, or an agent whose market is closed at weekends, has fewer slots than the fragment has steps.
-The reward of a slot is all that came in until the agent's next decision. A decision still open when the fragment ends is not
-in it; the sampler carries it over. In every slot the next observation is that of the following slot, unless the episode ended.
+Time runs in *slots*: slot s of agent (e, a) is that agent's s-th decision of the fragment that came to its end, so a
+group
+that decides every fifth step, or an agent whose market is closed at weekends, has fewer slots than the fragment has
+steps.
+The reward of a slot is all that came in until the agent's next decision. A decision still open when the fragment ends
+is not
+in it; the sampler carries it over. In every slot the next observation is that of the following slot, unless the
+episode ended.
 
 S slots, E copies, A agents, F features, U action dimensions, D inputs of the action distribution, M ends of episodes.
 """
@@ -25,7 +29,8 @@ class Rollout:
     """One group's fragment, as NumPy arrays so that Ray's object store hands them over without a copy.
 
     Attributes:
-        obs: (S + 1, E, A, F): what each slot's decision saw; at slot ``count`` the observation after the last complete one.
+        obs: (S + 1, E, A, F): what each slot's decision saw; at slot ``count`` the observation after the last
+            complete one.
         action: (S, E, A) int64, or (S, E, A, U) float32 in [-1, 1] units of the action space.
         reward: (S, E, A), summed until the agent's next decision.
         terminated: (S, E, A): the agent's episode ended for good in this slot.

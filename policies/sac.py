@@ -16,7 +16,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from torch import Tensor
 
-from policies.algorithm import Algorithm, Decision, Trainer
+from policies.algorithm import Activation, Algorithm, Decision, Trainer
 from policies.models import default_model
 from policies.modules import SoftActorCriticModule
 from policies.off_policy import ReplayParams, ReplayTrainer
@@ -30,19 +30,20 @@ class SACParams(ReplayParams):
     """Hyperparameters of SAC."""
 
     hidden: tuple[int, ...] = Field((128, 128), min_length=1, description="units of each hidden layer")
-    activation: str = Field("relu", pattern="^(tanh|relu|silu|elu)$", description="after each hidden layer")
+    activation: Activation = Field("relu", description="after each hidden layer")
     actor_lr: float = Field(3e-4, gt=0, le=1, description="learning rate of the policy")
     critic_lr: float = Field(3e-4, gt=0, le=1, description="learning rate of the Q networks")
     temperature_lr: float = Field(3e-4, gt=0, le=1, description="learning rate of the temperature")
     initial_temperature: float = Field(0.2, gt=0, description="weight of the entropy at the start")
     target_entropy: float | None = Field(
-        None, description="entropy the temperature aims at; null: -U for continuous actions, log(n)/2 for n discrete ones"
+        None,
+        description="entropy the temperature aims at; null: -U for continuous actions, log(n)/2 for n discrete ones",
     )
     discrete: bool = Field(False, description="allow Discrete actions (Christodoulou 2019)")
 
 
 class TemperatureLearner(SACTorchLearner):
-    """RLlib's SAC Learner, with the temperature in its state: RLlib saves its optimiser, but not the temperature itself."""
+    """RLlib's SAC Learner with the temperature in its state: RLlib saves the temperature's optimiser alone."""
 
     def get_state(
         self,
@@ -55,7 +56,8 @@ class TemperatureLearner(SACTorchLearner):
         state: dict[str, Any] = super().get_state(components, not_components=not_components, **kwargs)
         if self._check_component(_TEMPERATURE, components, not_components):
             state[_TEMPERATURE] = {
-                module_id: self.curr_log_alpha[module_id].detach().cpu().numpy() for module_id in self.module.keys()
+                module_id: self.curr_log_alpha[module_id].detach().cpu().numpy()
+                for module_id in self.module.keys()  # noqa: SIM118  (a MultiRLModule iterates otherwise)
             }
         return state
 

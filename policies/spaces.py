@@ -25,7 +25,8 @@ def require_box(group: str, algorithm: str, space: gym.Space[Any], remedy: str) 
     """Raises ``MemberError`` unless the space is a bounded Box of one dimension."""
     if not _is_bounded_box(space):
         raise MemberError(
-            f"members.{group}.algorithm: {algorithm} cannot act in {space}: it needs a bounded Box of shape (U,); {remedy}"
+            f"members.{group}.algorithm: {algorithm} cannot act in {space}: it needs a bounded Box of shape (U,); "
+            f"{remedy}"
         )
 
 
@@ -33,8 +34,8 @@ def require_discrete_or_box(group: str, algorithm: str, space: gym.Space[Any]) -
     """Raises ``MemberError`` unless the space is Discrete or a bounded Box of one dimension."""
     if not (isinstance(space, gym.spaces.Discrete) or _is_bounded_box(space)):
         raise MemberError(
-            f"members.{group}.algorithm: {algorithm} cannot act in {space}: it needs Discrete actions or a bounded Box of "
-            f"shape (U,); change the actions of group '{group}' in environment.params"
+            f"members.{group}.algorithm: {algorithm} cannot act in {space}: it needs Discrete actions or a bounded "
+            f"Box of shape (U,); change the actions of group '{group}' in environment.params"
         )
 
 
@@ -45,7 +46,8 @@ def _is_bounded_box(space: gym.Space[Any]) -> bool:
 def to_environment(action: Tensor, space: gym.Space[Any]) -> Tensor:
     """What the environment gets for a policy's actions.
 
-    Policies act in [-1, 1]^U; a Box is mapped linearly onto its bounds, after clipping. Discrete actions pass unchanged.
+    Policies act in [-1, 1]^U; a Box is mapped linearly onto its bounds, after clipping. Discrete actions pass
+    unchanged.
     """
     if not isinstance(space, gym.spaces.Box):
         return action

@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from policies.algorithm import Trainer
-from policies.randomness import RandomStream
-from policies.rollout import Rollout
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.core.learner.learner import Learner
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME
 from ray.tune.execution.placement_groups import PlacementGroupFactory
 
+from policies.algorithm import Trainer
+from policies.randomness import RandomStream
+from policies.rollout import Rollout
+from policies.statistics import RunningStatistics
 from wealtharena.team.config import TeamConfig
 from wealtharena.team.learner_group import TeamLearnerGroup
 from wealtharena.team.runner import ArrayEnvRunner, Fragment
@@ -32,7 +34,7 @@ class _Sampled:
 
 
 class Team(Algorithm):
-    """Trains all members together; use it as any RLlib Algorithm (``build_algo``, ``train``, ``save_to_path``, Tune)."""
+    """Trains all members together; used as any RLlib Algorithm (``build_algo``, ``train``, ``save_to_path``, Tune)."""
 
     config: TeamConfig
     learner_group: TeamLearnerGroup
@@ -52,6 +54,11 @@ class Team(Algorithm):
         self._trainers: dict[str, Trainer] = {
             name: algorithm.trainer(name, seed=1_000_003 * seed + index)
             for index, (name, algorithm) in enumerate(self.config.members.items())
+        }
+        self._statistics = {
+            name: RunningStatistics(self.spaces[name][0].shape[0])
+            for name, algorithm in self.config.members.items()
+            if algorithm.params.normalize_observations
         }
         self._sync_weights()
 
@@ -73,7 +80,7 @@ class Team(Algorithm):
         def sample(runner: ArrayEnvRunner) -> _Sampled:
             try:
                 return _Sampled(runner.sample(env_steps=env_steps), runner.get_metrics())
-            except Exception:  # noqa: BLE001  (sent to the driver: RLlib would restart the runner in silence)
+            except Exception:
                 return _Sampled(None, None, traceback.format_exc())
 
         remote = self.config.num_env_runners > 0
@@ -92,8 +99,19 @@ class Team(Algorithm):
         if results:
             self.metrics.aggregate(results, key=LEARNER_RESULTS)
         self._log_actions(name, rollouts)
-        if self.config.members[name].params.normalize_observations:
-            _update_normalizer(learners, name, rollouts)
+        if name in self._statistics:
+            self._update_normalizer(name, rollouts)
+
+    def _update_normalizer(self, name: str, rollouts: list[Rollout]) -> None:
+        """After the update: the rows of this iteration were normalised as they were when they were sampled."""
+        statistics = self._statistics[name]
+        for rollout in rollouts:
+            statistics.update(torch.from_numpy(rollout.obs[:-1][rollout.valid_SEA]))
+
+        def use(learner: Learner) -> None:
+            learner.module[name].unwrapped().normalizer.use(statistics)
+
+        self.learner_group.children[name].foreach_learner(use)
 
     def _log_actions(self, name: str, rollouts: list[Rollout]) -> None:
         """The distribution of the actions taken: the share of each, or mean and deviation of continuous ones."""
@@ -129,6 +147,7 @@ class Team(Algorithm):
                 "env_steps": self._env_steps,
                 "random": self._random.get_state(),
                 "trainers": {name: trainer.get_state() for name, trainer in self._trainers.items()},
+                "statistics": {name: statistics.get_state() for name, statistics in self._statistics.items()},
             }
         return state
 
@@ -140,6 +159,8 @@ class Team(Algorithm):
             self._random.set_state(state["team"]["random"])
             for name, trainer in self._trainers.items():
                 trainer.set_state(state["team"]["trainers"][name])
+            for name, statistics in self._statistics.items():
+                statistics.set_state(state["team"]["statistics"][name])
 
     @classmethod
     def default_resource_request(cls, config: Any) -> PlacementGroupFactory:
@@ -164,17 +185,3 @@ def _action_figures(taken: np.ndarray[Any, Any], space: Any) -> dict[str, float]
         **{f"action_mean_{index}": float(value) for index, value in enumerate(taken.mean(axis=0))},
         **{f"action_std_{index}": float(value) for index, value in enumerate(taken.std(axis=0))},
     }
-
-
-def _update_normalizer(learners: Any, name: str, rollouts: list[Rollout]) -> None:
-    """After the update: the rows of this iteration were normalised as they were when they were sampled."""
-    rows = np.concatenate([rollout.obs[:-1][rollout.valid_SEA] for rollout in rollouts]).astype(np.float64)
-    if not len(rows):
-        return
-    count, mean_F = len(rows), torch.from_numpy(rows.mean(axis=0))
-    square_F = torch.from_numpy(((rows - rows.mean(axis=0)) ** 2).sum(axis=0))
-
-    def update(learner: Any) -> None:
-        learner.module[name].unwrapped().normalizer.update(count, mean_F, square_F)
-
-    learners.foreach_learner(update)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import gymnasium as gym
-from environments.base import ArrayEnv
-from policies.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.learner.learner_group import LearnerGroup
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.policy.policy import PolicySpec
 
+from environments.base import ArrayEnv
+from policies.algorithm import Algorithm
 from wealtharena.team.learner_group import TeamLearnerGroup
 from wealtharena.team.runner import ArrayEnvRunner
 
@@ -58,9 +58,7 @@ class TeamConfig(AlgorithmConfig):
     def team(self, members: Mapping[str, Algorithm]) -> Self:
         """Sets each group's algorithm: group name -> algorithm with its hyperparameters."""
         self.members = dict(members)
-        return self.multi_agent(
-            policies={name: PolicySpec() for name in members}, policy_mapping_fn=_group_is_policy
-        )
+        return self.multi_agent(policies={name: PolicySpec() for name in members}, policy_mapping_fn=_group_is_policy)
 
     def validate(self) -> None:
         """Checks what RLlib checks, and that there is an array environment and a member.
@@ -72,7 +70,9 @@ class TeamConfig(AlgorithmConfig):
         if not self.members:
             raise ValueError("TeamConfig has no members: call .team({group: algorithm})")
         if not (isinstance(self.env, type) and issubclass(self.env, ArrayEnv)):
-            raise ValueError(f"TeamConfig.environment(env={self.env!r}): must be a subclass of environments.base.ArrayEnv")
+            raise ValueError(
+                f"TeamConfig.environment(env={self.env!r}): must be a subclass of environments.base.ArrayEnv"
+            )
 
     def get_default_learner_class(self) -> type:
         """The first member's: RLlib asks for one, the members' own configurations decide."""

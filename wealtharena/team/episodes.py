@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from environments.base import Transition
 from torch import Tensor
+
+from environments.base import Transition
 
 
 @dataclass(frozen=True)

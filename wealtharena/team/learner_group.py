@@ -22,6 +22,7 @@ class TeamLearnerGroup(LearnerGroup):
 
     def __init__(self, *, config: Any, module_spec: MultiRLModuleSpec, placement_group: Any = None) -> None:
         self.config = config.copy(copy_frozen=False)
+        self.module_spec = module_spec
         self._is_shut_down = False
         self.children: dict[str, LearnerGroup] = {
             name: LearnerGroup(
@@ -58,7 +59,7 @@ class TeamLearnerGroup(LearnerGroup):
         }
 
     def _weights(self, components: list[str]) -> dict[str, Any]:
-        """The samplers' weights: with the critics of on-policy members, which they evaluate, and without the others'."""
+        """What samplers need: of on-policy members the critics too, which they evaluate; of others the policies alone."""
         merged: dict[str, Any] = {COMPONENT_RL_MODULE: {}}
         for name, child in self._asked(components):
             inference_only = not self.config.members[name].on_policy
@@ -80,6 +81,10 @@ class TeamLearnerGroup(LearnerGroup):
     def get_checkpointable_components(self) -> list[tuple[str, Any]]:
         """Each member under its own name."""
         return list(self.children.items())
+
+    def get_ctor_args_and_kwargs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What a copy of this group is built from."""
+        return (), {"config": self.config, "module_spec": self.module_spec}
 
     def foreach_learner(self, func: Callable[..., Any], **kwargs: Any) -> list[Any]:
         """Calls ``func(learner)`` on every Learner of every member."""

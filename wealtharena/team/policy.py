@@ -9,12 +9,13 @@ from typing import Any
 
 import gymnasium as gym
 import torch
-from policies.algorithm import Algorithm
-from policies.spaces import to_environment
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_LEARNER_GROUP, COMPONENT_RL_MODULE
 from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from torch import Tensor
+
+from policies.algorithm import Algorithm
+from policies.spaces import to_environment
 
 
 @dataclass(frozen=True)

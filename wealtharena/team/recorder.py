@@ -11,10 +11,11 @@ from typing import Any
 
 import gymnasium as gym
 import torch
+from torch import Tensor
+
 from environments.base import Group, Transition
 from policies.algorithm import Decision
 from policies.rollout import Rollout
-from torch import Tensor
 
 
 @dataclass
@@ -35,12 +36,13 @@ class Columns:
     def allocate(cls, group: Group, slots: int, num_envs: int, device: str) -> Columns:
         """Columns for a group; those of the behaviour policy come with its first decision."""
         shape = (slots, num_envs, len(group.agent_ids))
-        discrete = isinstance(group.action_space, gym.spaces.Discrete)
+        space = group.action_space
+        discrete = isinstance(space, gym.spaces.Discrete)
         features = group.observation_space.shape[0]
         return cls(
             obs=torch.zeros((slots + 1, *shape[1:], features), device=device),
             action=torch.zeros(
-                shape if discrete else (*shape, *group.action_space.shape),
+                shape if isinstance(space, gym.spaces.Discrete) else (*shape, *space.shape),
                 dtype=torch.int64 if discrete else torch.float32,
                 device=device,
             ),
@@ -91,7 +93,9 @@ class DenseRecorder:
         if decision.logp is not None and decision.dist_inputs is not None:
             if columns.logp is None or columns.dist_inputs is None:
                 columns.logp = decision.logp.new_zeros((self._steps, *shape))
-                columns.dist_inputs = decision.dist_inputs.new_zeros((self._steps, *shape, decision.dist_inputs.shape[-1]))
+                columns.dist_inputs = decision.dist_inputs.new_zeros(
+                    (self._steps, *shape, decision.dist_inputs.shape[-1])
+                )
             columns.logp[slot] = decision.logp.view(shape)
             columns.dist_inputs[slot] = decision.dist_inputs.view(*shape, -1)
 
@@ -123,14 +127,19 @@ class DenseRecorder:
 
 @dataclass
 class _Open:
-    """Decisions whose next observation has not come yet, (E, A): where there is one, and what it was."""
+    """Decisions whose next observation has not come yet.
+
+    Attributes:
+        mask: bool (E, A), where there is one.
+        reward: (E, A), what came in since.
+        obs: (E, A, F), what they saw; None before the first fragment ended.
+        decision: What they were, its rows in the order (E, A).
+    """
 
     mask: Tensor
     reward: Tensor
     obs: Tensor | None = None
-    action: Tensor | None = None
-    logp: Tensor | None = None
-    dist_inputs: Tensor | None = None
+    decision: Decision | None = None
 
 
 class SparseRecorder:
@@ -151,14 +160,8 @@ class SparseRecorder:
         self._columns = Columns.allocate(self._group, steps + 1, self._num_envs, self._device)
         self._steps = steps
         self._count = torch.zeros_like(self._open.mask, dtype=torch.int64)
-        if self._open.obs is not None and self._open.action is not None:
-            mask, carried = self._open.mask, self._open
-            decision = Decision(
-                carried.action.flatten(0, 1),
-                None if carried.logp is None else carried.logp.flatten(0, 1),
-                None if carried.dist_inputs is None else carried.dist_inputs.flatten(0, 1),
-            )
-            self._write(carried.obs, mask, decision)
+        if self._open.obs is not None and self._open.decision is not None:
+            self._write(self._open.obs, self._open.mask, self._open.decision)
 
     def decide(self, obs: Tensor, active: Tensor | None, decision: Decision) -> None:
         """Writes the decisions of the ``active`` agents (E, A); the decision's rows in the order (E, A)."""
@@ -217,12 +220,13 @@ class SparseRecorder:
     def _carry(self) -> None:
         columns, shape = self._columns, self._open.mask.shape
         copy_EA, agent_EA = torch.meshgrid(*(torch.arange(size, device=self._device) for size in shape), indexing="ij")
-        slot_EA = self._count.clamp(max=self._steps)
-        at = (slot_EA, copy_EA, agent_EA)
+        at = (self._count.clamp(max=self._steps), copy_EA, agent_EA)
         self._open.obs = columns.obs[at]
-        self._open.action = columns.action[at]
-        self._open.logp = None if columns.logp is None else columns.logp[at]
-        self._open.dist_inputs = None if columns.dist_inputs is None else columns.dist_inputs[at]
+        self._open.decision = Decision(
+            columns.action[at].flatten(0, 1),
+            None if columns.logp is None else columns.logp[at].flatten(0, 1),
+            None if columns.dist_inputs is None else columns.dist_inputs[at].flatten(0, 1),
+        )
 
     def get_state(self) -> dict[str, Any]:
         """The open decisions."""

@@ -9,11 +9,6 @@ from typing import Any
 import gymnasium as gym
 import ray
 import torch
-from environments.base import ArrayEnv, Transition
-from policies.algorithm import Algorithm, Decision
-from policies.randomness import RandomStream
-from policies.rollout import Rollout
-from policies.spaces import to_environment
 from ray.rllib.core import COMPONENT_RL_MODULE
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModule
@@ -29,6 +24,11 @@ from ray.rllib.utils.metrics import (
 )
 from torch import Tensor
 
+from environments.base import ArrayEnv, Transition
+from policies.algorithm import Algorithm, Decision
+from policies.randomness import RandomStream
+from policies.rollout import Rollout
+from policies.spaces import to_environment
 from wealtharena.team.episodes import Episode, EpisodeLog
 from wealtharena.team.recorder import DenseRecorder, SparseRecorder
 
@@ -63,7 +63,9 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
             name: (SparseRecorder if name in sparse else DenseRecorder)(group, name, num_envs, self.device)
             for name, group in self.env.groups.items()
         }
-        self._log = EpisodeLog({name: len(group.agent_ids) for name, group in self.env.groups.items()}, num_envs, self.device)
+        self._log = EpisodeLog(
+            {name: len(group.agent_ids) for name, group in self.env.groups.items()}, num_envs, self.device
+        )
 
     def make_module(self) -> None:
         """Builds the policies of all groups."""
@@ -98,8 +100,8 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
                 self._step(env_steps)
             fragment = {name: recorder.finish(self.obs[name]) for name, recorder in self._recorders.items()}
             fragment = {name: self._with_values(name, rollout) for name, rollout in fragment.items()}
-        self._log_value(NUM_ENV_STEPS_SAMPLED, self.steps * self.env.num_envs, reduce="sum")
-        self._log_value(NUM_ENV_STEPS_SAMPLED_LIFETIME, self.steps * self.env.num_envs, reduce="lifetime_sum")
+        self.metrics.log_value(NUM_ENV_STEPS_SAMPLED, self.steps * self.env.num_envs, reduce="sum")
+        self.metrics.log_value(NUM_ENV_STEPS_SAMPLED_LIFETIME, self.steps * self.env.num_envs, reduce="lifetime_sum")
         return fragment
 
     def _step(self, env_steps: int) -> None:
@@ -143,16 +145,12 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
             self._note_episode(episode)
 
     def _note_episode(self, episode: Episode) -> None:
-        agents = {name: len(group.agent_ids) for name, group in self.env.groups.items()}
-        total = sum(agents[name] * value for name, value in episode.group_return.items())
-        self._log_value(NUM_EPISODES, 1, reduce="sum")
-        self._log_value(EPISODE_RETURN_MEAN, total, window=_EPISODE_WINDOW)
-        self._log_value(EPISODE_LEN_MEAN, episode.length, window=_EPISODE_WINDOW)
+        total = sum(self._agents[name] * value for name, value in episode.group_return.items())
+        self.metrics.log_value(NUM_EPISODES, 1, reduce="sum")
+        self.metrics.log_value(EPISODE_RETURN_MEAN, total, window=_EPISODE_WINDOW)
+        self.metrics.log_value(EPISODE_LEN_MEAN, episode.length, window=_EPISODE_WINDOW)
         for name, value in episode.group_return.items():
-            self._log_value(("groups", name, "episode_return"), value, window=_EPISODE_WINDOW)
-
-    def _log_value(self, key: str | tuple[str, ...], value: float, **options: Any) -> None:
-        self.metrics.log_value(key, value, **options)
+            self.metrics.log_value(("groups", name, "episode_return"), value, window=_EPISODE_WINDOW)
 
     def get_metrics(self) -> Any:
         """What was logged since the last call."""
