@@ -64,8 +64,8 @@ class ReplayBuffer:
         size = len(next(iter(state["columns"].values()))) if state["columns"] else 0
         if size > self.capacity or (size < min(self.capacity, state["added"])):
             raise ValueError(
-                f"the saved replay holds {size} transitions of {state['added']} added, which does not fit a capacity of "
-                f"{self.capacity}; restore with the replay_size it was saved with"
+                f"the saved replay holds {size} transitions of {state['added']} added, which does not fit a capacity "
+                f"of {self.capacity}; restore with the replay_size it was saved with"
             )
         self._columns = {name: column.copy() for name, column in state["columns"].items()}
         self.added = state["added"]

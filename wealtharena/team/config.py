@@ -64,13 +64,14 @@ class TeamConfig(AlgorithmConfig):
         """Checks what RLlib checks, and that there is an array environment and a member.
 
         Raises:
-            ValueError: with the setting, what it is and what it must be.
+            ValueError: A setting that cannot be; the message names it.
+            TypeError: An environment that is not an ``ArrayEnv``.
         """
         super().validate()
         if not self.members:
             raise ValueError("TeamConfig has no members: call .team({group: algorithm})")
         if not (isinstance(self.env, type) and issubclass(self.env, ArrayEnv)):
-            raise ValueError(
+            raise TypeError(
                 f"TeamConfig.environment(env={self.env!r}): must be a subclass of environments.base.ArrayEnv"
             )
 

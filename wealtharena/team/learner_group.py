@@ -59,7 +59,7 @@ class TeamLearnerGroup(LearnerGroup):
         }
 
     def _weights(self, components: list[str]) -> dict[str, Any]:
-        """What samplers need: of on-policy members the critics too, which they evaluate; of others the policies alone."""
+        """What samplers need: of on-policy members the critics too, which they evaluate; of others the policy alone."""
         merged: dict[str, Any] = {COMPONENT_RL_MODULE: {}}
         for name, child in self._asked(components):
             inference_only = not self.config.members[name].on_policy

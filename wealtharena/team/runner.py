@@ -63,9 +63,8 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
             name: (SparseRecorder if name in sparse else DenseRecorder)(group, name, num_envs, self.device)
             for name, group in self.env.groups.items()
         }
-        self._log = EpisodeLog(
-            {name: len(group.agent_ids) for name, group in self.env.groups.items()}, num_envs, self.device
-        )
+        self._agents = {name: len(group.agent_ids) for name, group in self.env.groups.items()}
+        self._log = EpisodeLog(self._agents, num_envs, self.device)
 
     def make_module(self) -> None:
         """Builds the policies of all groups."""
