@@ -17,6 +17,7 @@ from tests.games import TargetGame, TargetParams
 from wealtharena.evidence.baselines import BASELINES
 from wealtharena.evidence.episodes import evaluate_episodes
 from wealtharena.evidence.evaluate import evaluate_market, run_baselines, run_team
+from wealtharena.evidence.files import write_json
 from wealtharena.evidence.metrics import summary
 from wealtharena.evidence.table import result_table
 from wealtharena.evidence.tally import Tally
@@ -110,6 +111,14 @@ def test_a_failed_write_leaves_the_old_file(evaluation, tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         broken.write(tmp_path)
     assert path.read_text() == before
+
+
+def test_who_reads_the_old_file_goes_on_reading_it(tmp_path):
+    path = write_json(tmp_path / "evaluation.json", {"value": 1})
+    with path.open() as reader:
+        write_json(path, {"value": 2})
+        assert json.load(reader) == {"value": 1}
+    assert json.loads(path.read_text()) == {"value": 2}
 
 
 def test_the_result_table_names_window_costs_and_interval(evaluation):

@@ -161,6 +161,7 @@ def test_an_environment_that_is_no_market_has_its_own_headline(tmp_path):
     evaluate_episodes(env, {"a": lambda obs: obs.argmax(dim=-1)}, 4).write(tmp_path)
     text = write_report(tmp_path).read_text(encoding="utf-8")
     assert "Mean episode return 8.00" in text
+    assert "Share of decisions" in text
     assert "Equity" not in text
 
 

@@ -64,26 +64,26 @@ def _context(run_dir: Path) -> dict[str, Any]:
     config_text = _text(run_dir / "config.yaml")
     config = yaml.safe_load(config_text) if config_text else {}
     result = _evaluation(run_dir / EVALUATION)
+    tracks = _tracks(run_dir / TRACKS) if result else {}
     progress = learning.read_progress(run_dir / "metrics" / "progress.csv")
     return {
         "name": str(config.get("name", run_dir.resolve().name)),
         "config": config_text,
         "members": _members(config),
         "result": result,
-        "market": _market(run_dir, result),
+        "market": _market(result, tracks),
+        "actions": _actions(result, tracks) if result else {},
         "progress": None if progress is None else _progress(progress),
         "training": None if progress is None else _training(progress),
     }
 
 
-def _market(run_dir: Path, result: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _market(result: Mapping[str, Any] | None, tracks: Mapping[str, pd.DataFrame]) -> dict[str, Any] | None:
     """The parts that only a market has."""
     if result is None or result["kind"] != "market":
         return None
-    owners = [*result["classes"], "cash"]
-    tracks = _tracks(run_dir / TRACKS)
     said = {"verdict": wording.verdict(result), "sentences": wording.explanation(result)}
-    return said | {"actions": _actions(result, tracks, owners)} | _tracked(tracks, owners[:-1])
+    return said | _tracked(tracks, list(result["classes"]))
 
 
 def _tracked(tracks: Mapping[str, pd.DataFrame], classes: list[str]) -> dict[str, Any]:
@@ -103,9 +103,10 @@ def _tracked(tracks: Mapping[str, pd.DataFrame], classes: list[str]) -> dict[str
     }
 
 
-def _actions(result: Mapping[str, Any], tracks: Mapping[str, pd.DataFrame], owners: list[str]) -> dict[str, Any]:
+def _actions(result: Mapping[str, Any], tracks: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     """What the bars of each group show, and the bars."""
     shown: dict[str, Any] = {}
+    owners = [*result.get("classes", ()), "cash"]
     for group, found in result["agents"].items():
         actions = found["actions"]
         if actions is None:
