@@ -217,6 +217,16 @@ def test_tally_counts_only_who_was_active():
     assert found["reward_per_step"] == 2.0
 
 
+@pytest.mark.parametrize("high", [2.0, np.inf])
+def test_a_continuous_action_is_counted_over_its_own_range(high):
+    tally = Tally(Group(("a",), gym.spaces.Box(-high, high, (1,)), gym.spaces.Box(-high, high, (1,))))
+    tally.add(torch.tensor([[[-2.0]], [[0.0]], [[2.0]]]), torch.zeros(3, 1), None)
+    actions = tally.as_dict()["actions"]
+    assert actions["edges"][0] == pytest.approx(-2.0)
+    (shares,) = actions["shares"]
+    assert [shares[0], shares[4], shares[8]] == pytest.approx([1 / 3] * 3)
+
+
 def test_episodes_reach_the_known_optimum():
     env = TargetGame(TargetParams(), num_envs=4)
     found = evaluate_episodes(env, {"a": lambda obs: obs.argmax(dim=-1)}, 6, seeds=(1,)).content

@@ -32,13 +32,17 @@ def action_bars(actions: Mapping[str, Any]) -> list[Bar]:
     if actions["kind"] == "discrete":
         names = labels or [f"action {index}" for index in range(len(actions["shares"]))]
         return [_share(name, share) for name, share in zip(names, actions["shares"], strict=True)]
+    edges = actions["edges"]
     if len(actions["shares"]) == 1:
-        edges = actions["edges"]
         ranges = [f"{low:.2f} to {high:.2f}".replace("-", MINUS) for low, high in pairwise(edges)]
         return [_share(name, share) for name, share in zip(ranges, actions["shares"][0], strict=True)]
     names = labels or [f"dimension {index}" for index in range(len(actions["mean"]))]
     return [
-        Bar(name, (mean + 1) / 2, f"{signed(mean, 'ratio')} \u00b1 {number(spread, 'ratio')}")
+        Bar(
+            name,
+            (mean - edges[0]) / (edges[-1] - edges[0]),
+            f"{signed(mean, 'ratio')} \u00b1 {number(spread, 'ratio')}",
+        )
         for name, mean, spread in zip(names, actions["mean"], actions["std"], strict=True)
     ]
 

@@ -13,7 +13,7 @@ from environments.base import Group
 from wealtharena.evidence.track import FloatArray
 
 BINS = 9
-"""Bins of the histogram of a continuous action, over [-1, 1]: an odd number, so that one of them is around zero."""
+"""Bins of the histogram of a continuous action: an odd number, so that one of them is around the middle."""
 
 
 class Tally:
@@ -55,8 +55,8 @@ class Tally:
             index_B = action_BU[:, 0].astype(np.int64) - int(self._space.start)
             counts = np.bincount(index_B, minlength=int(self._space.n))
             return {"kind": "discrete", "shares": (counts / counts.sum()).tolist()}
-        edges = np.linspace(-1.0, 1.0, BINS + 1)
-        clipped_BU = np.clip(action_BU, -1.0, 1.0)
+        edges = np.linspace(*_ends(self._space, action_BU), BINS + 1)
+        clipped_BU = np.clip(action_BU, edges[0], edges[-1])
         shares_U = [np.histogram(column, edges)[0] / len(column) for column in clipped_BU.T]
         return {
             "kind": "continuous",
@@ -65,3 +65,11 @@ class Tally:
             "edges": edges.tolist(),
             "shares": [share.tolist() for share in shares_U],
         }
+
+
+def _ends(space: gym.spaces.Box, action_BU: FloatArray) -> tuple[float, float]:
+    """The range of the actions: that of the space, or where it has no bounds that of the actions taken."""
+    low, high = float(space.low.min()), float(space.high.max())
+    if np.isfinite(low) and np.isfinite(high):
+        return low, high
+    return float(action_BU.min()) - 1e-9, float(action_BU.max()) + 1e-9
