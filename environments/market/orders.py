@@ -97,7 +97,7 @@ def _signals(world: World, before: State, now: Rows, actions: Mapping[str, Tenso
         if len(desk) == 1:
             heard.append(said[desk[0]])
         else:
-            together, score_EJ = _fused(world, before, desk, [said[j] for j in desk])
+            together, score_EJ = _fused(world, before, now, desk, [said[j] for j in desk])
             heard.append(together)
             for j, score_E in zip(desk, score_EJ.unbind(1), strict=True):
                 scores[j] = score_E
@@ -116,15 +116,17 @@ def _said(player: Trader, before: State, now: Rows, actions: Mapping[str, Tensor
 
 
 def _fused(
-    world: World, before: State, desk: tuple[int, ...], said: list[tuple[Tensor, Tensor]]
+    world: World, before: State, now: Rows, desk: tuple[int, ...], said: list[tuple[Tensor, Tensor]]
 ) -> tuple[tuple[Tensor, Tensor], Tensor]:
     """What the traders of one class say together, and their performances."""
     params = world.params.fusion
     signal_JEA, asks_JEA = (torch.stack(parts) for parts in zip(*said, strict=True))
     score_EJ = before.score_EJ[:, list(desk)]
-    surprise_EA = world.tables.surprise_TN[before.bar_E, world.traders[desk[0]].assets]
+    assets = world.traders[desk[0]].assets
+    surprise_EA = world.tables.surprise_TN[before.bar_E, assets]
     heard = fusion.fuse(signal_JEA, asks_JEA, fusion.voices(score_EJ, params.temperature))
-    return heard, fusion.follow(score_EJ, signal_JEA, surprise_EA, params.half_life)
+    spoken_JEA = torch.where(now.active_EN[:, assets], signal_JEA, 0.0)
+    return heard, fusion.follow(score_EJ, spoken_JEA, surprise_EA, params.half_life)
 
 
 def _left_out(name: str) -> ValueError:

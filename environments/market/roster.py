@@ -92,13 +92,19 @@ def window_bars(params: MarketParams, panel: Panel) -> tuple[int, int]:
     """The first and the last bar of the window, both played.
 
     Raises:
-        DataError: The window reaches beyond the data, is empty, or is too short for the horizon.
+        DataError: The window reaches beyond the data, is empty, or is too short for horizon or warmup.
     """
     first, last = _bars_between(params, panel)
     if params.horizon is not None and params.horizon > last - first:
         raise DataError(
             f"horizon: {params.horizon} steps do not fit into a window of {last - first + 1} bars "
             f"({_day(panel, first)} to {_day(panel, last)}); shorten horizon or widen window"
+        )
+    own_N = panel.traded_TN[:last].sum(axis=0)
+    if own_N.max() < params.warmup:
+        raise DataError(
+            f"warmup: no asset has {params.warmup} own bars before the end of the window ({_day(panel, last)}), "
+            f"at most {own_N.max()}; nobody would ever act: lower warmup or move the window"
         )
     return first, last
 

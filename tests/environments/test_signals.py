@@ -1,0 +1,41 @@
+import pytest
+import torch
+from torch import Tensor
+
+from environments.market.signals import action_space, read
+
+
+def row(*values: float) -> Tensor:
+    return torch.tensor([values], dtype=torch.float64)
+
+
+def test_a_trade_moves_what_is_held_by_half_a_sleeve():
+    signal_EA, moved_EA = read("trade", torch.tensor([[0, 1, 2, 2, 0]]), row(0.2, 0.2, 0.2, 0.8, -0.7), -1.0)
+    assert signal_EA[0].tolist() == pytest.approx([-0.3, 0.2, 0.7, 1.0, -1.0])
+    assert moved_EA.tolist() == [[True, False, True, True, True]]
+
+
+def test_a_sale_stops_at_nothing_where_shorting_is_off():
+    signal_EA, _ = read("trade", torch.tensor([[0, 0]]), row(0.2, 0.8), 0.0)
+    assert signal_EA[0].tolist() == pytest.approx([0.0, 0.3])
+
+
+@pytest.mark.parametrize(("lowest", "levels"), [(-1.0, [-1, -0.5, 0, 0.5, 1]), (0.0, [0, 0.25, 0.5, 0.75, 1])])
+def test_five_levels(lowest, levels):
+    signal_EA, moved_EA = read("levels", torch.arange(5)[None], row(0, 0, 0, 0, 0), lowest)
+    assert signal_EA[0].tolist() == levels
+    assert moved_EA.all()
+
+
+@pytest.mark.parametrize(("lowest", "signals"), [(-1.0, [-1, -0.5, 0, 1, 1]), (0.0, [0, 0.25, 0.5, 1, 1])])
+def test_a_continuous_action_is_clipped_and_stretched(lowest, signals):
+    action_EA1 = torch.tensor([[[-1.0], [-0.5], [0.0], [1.0], [7.0]]])
+    signal_EA, moved_EA = read("continuous", action_EA1, row(0, 0, 0, 0, 0), lowest)
+    assert signal_EA[0].tolist() == signals
+    assert moved_EA.all()
+
+
+def test_spaces():
+    assert action_space("trade").n == 3
+    assert action_space("levels").n == 5
+    assert action_space("continuous").shape == (1,)
