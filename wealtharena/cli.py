@@ -28,7 +28,7 @@ from wealtharena.evidence.data_summary import summarise
 from wealtharena.evidence.report import write_report
 from wealtharena.evidence.table import result_table
 from wealtharena.experiment import Experiment, load_experiment
-from wealtharena.training.assess import assess, assess_run, default_folder, find_subject
+from wealtharena.training.assess import assess, assess_run, find_subject, folder_for
 from wealtharena.training.live import LiveView
 from wealtharena.training.ray_session import quiet_ray, ray_session
 from wealtharena.training.run_dir import RunDir, open_run
@@ -47,13 +47,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Config = Annotated[str, typer.Argument(help="An experiment file (YAML), or 'quickstart' for the one that is built in.")]
+Config = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="An experiment file (YAML), or 'quickstart' for the built-in one.")
+]
 Overrides = Annotated[
     list[str],
     typer.Option(
         "--set",
         metavar="PATH=VALUE",
         default_factory=list,
+        show_default=False,
         help="Change a value of the experiment file; may be given many times.",
     ),
 ]
@@ -62,7 +65,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", help="Show the traceback of 
 
 @contextmanager
 def _one_line_errors(verbose: bool) -> Iterator[None]:
-    """What the user can put right is said in one line, with exit code 2."""
+    """What the user can put right is said in one line, with exit code 2; so is a second Ctrl-C, with 130."""
     try:
         yield
     except (UserError, DataError, MemberError) as error:
@@ -70,6 +73,9 @@ def _one_line_errors(verbose: bool) -> Iterator[None]:
             traceback.print_exc()
         typer.echo("error: " + " ".join(str(error).split()), err=True)
         raise typer.Exit(BAD_INPUT) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _show_version(wanted: bool) -> None:
@@ -88,10 +94,11 @@ def main(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
     ] = False,
 ) -> None:
-    """Trains teams of reinforcement-learning agents together, and says what they are worth.
+    """Trains teams of reinforcement-learning agents, and says what they are worth.
 
-    An experiment file names an environment, and for each group of agents in it the algorithm that the group learns
-    with. A run trains all of them at once, tests the team on data that it never saw, and writes a report.
+    An experiment file names an environment and, for each group of agents
+    in it, an algorithm. A run trains all of them together, tests the team
+    on data that it never saw, and writes a report.
 
     [bold]Start here:[/bold]  wealtharena train quickstart
     """
@@ -107,7 +114,8 @@ def train_command(
     config: Config,
     overrides: Overrides,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run; must not hold one yet.  [default: runs/NAME-NUMBER]")
+        Path | None,
+        typer.Option(metavar="DIR", show_default="runs/NAME-NUMBER", help="Folder of the run; must not hold one yet."),
     ] = None,
     resume_run: Annotated[
         bool,
@@ -189,7 +197,9 @@ def evaluate_command(
     data: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Other prices (Parquet or CSV) to test on; see --set for dates.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Where evaluation.json goes.  [default: into the run]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", show_default="in the run", help="Where evaluation.json goes.")
+    ] = None,
     verbose: Verbose = False,
 ) -> None:
     """Test a trained team again: another checkpoint, other prices, another window.
@@ -204,9 +214,10 @@ def evaluate_command(
     console = Console()
     with _one_line_errors(verbose):
         subject = find_subject(path, overrides, data)
+        folder = folder_for(subject, out)
         evaluation = assess(subject)
         console.print(result_table(evaluation.content))
-        written = evaluation.write(out or default_folder(subject))
+        written = evaluation.write(folder)
         console.print(
             f"Checkpoint: {subject.checkpoint}", f"Written: {written}", sep="\n", soft_wrap=True, highlight=False
         )
@@ -214,7 +225,7 @@ def evaluate_command(
 
 @app.command("report")
 def report_command(
-    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
     verbose: Verbose = False,
 ) -> None:
     """Write a run's report.html anew from what the run has left behind.

@@ -158,6 +158,15 @@ def test_a_folder_without_a_run_is_refused(market: Path, command: str) -> None:
     assert_refused(CliRunner().invoke(app, [command, "nowhere"]), "nowhere", "holds no run")
 
 
+def test_a_second_ctrl_c_is_said_and_has_its_code(market: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wealtharena.cli.begin", interrupt)
+    result = train()
+    assert (result.exit_code, result.stderr) == (130, "interrupted\n")
+
+
 def test_verbose_adds_the_traceback(market: Path) -> None:
     result = train("--set", "seed=-1", "--verbose")
     assert result.exit_code == 2

@@ -85,10 +85,10 @@ def test_the_last_checkpoints_and_the_best_one_are_kept(
 ) -> None:
     returns: list[float | None] = [0, 5, 0, 9, 0, 1, 0, 9, 0, 2, 0]
     run, outcome = scripted(game, monkeypatch, stop, returns, "stop={iterations: 11}", "checkpoint.keep=2")
-    assert iterations(run) == [4, 10, 11]
-    assert (run.path / "checkpoints/best").resolve().name == "iter_000004"  # the earlier one of equals
+    assert iterations(run) == [8, 10, 11]
+    assert (run.path / "checkpoints/best").resolve().name == "iter_000008"  # the newest of equals
     assert (run.path / "checkpoints/latest").resolve().name == "iter_000011"
-    assert (run.path / "checkpoints/best/weights").read_text() == "4"
+    assert (run.path / "checkpoints/best/weights").read_text() == "8"
     assert (outcome.reason, outcome.interrupted) == ("the limit in stop is reached", False)
 
 
@@ -129,6 +129,14 @@ def test_a_request_to_stop_ends_the_run_after_the_iteration_with_a_checkpoint(
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_run_stopped_before_its_first_iteration_can_still_be_resumed(
+    game: Path, monkeypatch: pytest.MonkeyPatch, stop: StopSignal
+) -> None:
+    stop.requested = True
+    run, outcome = scripted(game, monkeypatch, stop, [])
+    assert (outcome.interrupted, iterations(run)) == (True, [0])
 
 
 def test_the_nearest_limit_counts() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ def find_subject(path: Path, overrides: Sequence[str] = (), data: Path | None = 
     best = run.best()
     if not named and best is None:
         raise UserError(f"{path}: holds no checkpoint yet; train it further with 'wealtharena train {path} --resume'")
-    changes = [*overrides, *([f"environment.params.data={{path: '{data}'}}"] if data else [])]
+    changes = [*overrides, *([f"environment.params.data={{path: {json.dumps(str(data))}}}"] if data else [])]
     experiment = load_experiment(str(run.config), changes, for_training=not changes)
     checkpoint = path.resolve() if named or best is None else best.path
     return Subject(run, checkpoint, experiment, own_data=not changes, named=named)
@@ -83,8 +84,16 @@ def _check_features(experiment: Experiment, policies: Mapping[str, Policy]) -> N
             )
 
 
-def default_folder(subject: Subject) -> Path:
-    """Where an evaluation goes: the run's own one into the run, any other beside it, so that none replaces another."""
+def folder_for(subject: Subject, out: Path | None) -> Path:
+    """Where an evaluation goes: ``out``, or else the run's own one into the run and any other beside it.
+
+    Raises:
+        UserError: ``out`` is a file.
+    """
+    if out is not None:
+        if out.exists() and not out.is_dir():
+            raise UserError(f"--out {out}: is a file; name a folder")
+        return out
     if subject.own_data and not subject.named:
         return subject.run.path
     data = "" if subject.own_data else "-other-data"

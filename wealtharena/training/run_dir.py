@@ -7,6 +7,7 @@ for people.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -81,9 +82,8 @@ class RunDir:
         return next(reversed(self.checkpoints()), None)
 
     def best(self) -> Checkpoint | None:
-        """The checkpoint of the highest score, the earlier one of equals; without scores the newest."""
-        scored = [checkpoint for checkpoint in self.checkpoints() if checkpoint.mark.score is not None]
-        return max(scored, key=lambda checkpoint: checkpoint.mark.score or 0.0, default=None) or self.latest()
+        """The checkpoint of the highest score, the newest of equals."""
+        return max(reversed(self.checkpoints()), key=_score, default=None)
 
     def save(self, mark: Mark, write: Callable[[Path], object], *, keep: int) -> Checkpoint:
         """Adds a checkpoint, then removes all but the last ``keep`` and the best one.
@@ -110,6 +110,10 @@ class RunDir:
                 shutil.rmtree(checkpoint.path)
         _link(self.path / "checkpoints" / "latest", checkpoints[-1].path.name)
         _link(self.path / "checkpoints" / "best", (best or checkpoints[-1]).path.name)
+
+
+def _score(checkpoint: Checkpoint) -> float:
+    return -math.inf if checkpoint.mark.score is None else checkpoint.mark.score
 
 
 def _link(link: Path, target: str) -> None:

@@ -83,12 +83,13 @@ class _Loop:
 
     def run(self, mark: Mark) -> Outcome:
         """Iterates from ``mark`` until there is a reason to stop, then writes the last checkpoint."""
-        started, saved = time.perf_counter() - mark.seconds, mark.iteration
+        started = time.perf_counter() - mark.seconds
         while not (reason := self._reason_to_stop(mark)):
             mark = self._iterate(mark, started)
             if mark.iteration % self.spec.checkpoint.every == 0:
-                saved = self._save(mark)
-        if saved != mark.iteration:
+                self._save(mark)
+        latest = self.folder.latest()
+        if latest is None or latest.mark.iteration != mark.iteration:
             self._save(mark)
         return Outcome(reason, self.stop.requested, mark)
 
@@ -124,9 +125,8 @@ class _Loop:
     def _fraction(self, env_steps: int, iteration: int, seconds: float) -> float:
         return fraction_done(self.spec.stop, env_steps=env_steps, iteration=iteration, seconds=seconds)
 
-    def _save(self, mark: Mark) -> int:
+    def _save(self, mark: Mark) -> None:
         self.folder.save(mark, lambda path: self.team.save_to_path(str(path.resolve())), keep=self.spec.checkpoint.keep)
-        return mark.iteration
 
 
 def _progress(result: Mapping[str, Any], before: Mark, seconds: float) -> Progress:
