@@ -136,5 +136,12 @@ class SAC(Algorithm):
         return Decision(module.get_exploration_action_dist_cls().from_logits(dist_inputs).sample())
 
     def exploit(self, module: TorchRLModule, obs_BF: Tensor) -> Tensor:
-        """The squashed mean, or the most likely action."""
-        return exploit(module, obs_BF)
+        """The squashed mean, or the most likely action.
+
+        RLlib's squashed Gaussian is not squashed in its deterministic form, so the mean is squashed here.
+        """
+        if isinstance(module.action_space, gym.spaces.Discrete):
+            return exploit(module, obs_BF)
+        dist_inputs = module.forward_inference({Columns.OBS: obs_BF})[Columns.ACTION_DIST_INPUTS]
+        mean_BU, _ = dist_inputs.chunk(2, dim=-1)
+        return torch.tanh(mean_BU)

@@ -164,11 +164,11 @@ class Team(Algorithm):
 
     @classmethod
     def default_resource_request(cls, config: Any) -> PlacementGroupFactory:
-        """RLlib's bundles, with the Learners of every member."""
+        """RLlib's bundles; those of its Learners, which come last, once for every member."""
         request = super().default_resource_request(config)
         team = cls.get_default_config().update_from_dict(config)
-        learner = {"CPU": team.num_cpus_per_learner, "GPU": team.num_gpus_per_learner}
-        more = [dict(learner)] * (team.num_learners * (len(team.members) - 1))
+        of_one = request.bundles[len(request.bundles) - team.num_learners :]
+        more = [dict(bundle) for _ in range(len(team.members) - 1) for bundle in of_one]
         return PlacementGroupFactory(bundles=[*request.bundles, *more], strategy=team.placement_strategy)
 
 

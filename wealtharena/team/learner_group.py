@@ -24,14 +24,16 @@ class TeamLearnerGroup(LearnerGroup):
         self.config = config.copy(copy_frozen=False)
         self.module_spec = module_spec
         self._is_shut_down = False
-        self.children: dict[str, LearnerGroup] = {
-            name: LearnerGroup(
-                config=config.member_config(name, module_spec.rl_module_specs[name].action_space),
-                module_spec=MultiRLModuleSpec(rl_module_specs={name: module_spec.rl_module_specs[name]}),
+        self.children: dict[
+            str, LearnerGroup
+        ] = {}  # filled one by one: shutdown() must find those built before a failure
+        for name in config.members:
+            spec = module_spec.rl_module_specs[name]
+            self.children[name] = LearnerGroup(
+                config=config.member_config(name, spec.action_space),
+                module_spec=MultiRLModuleSpec(rl_module_specs={name: spec}),
                 placement_group=placement_group,
             )
-            for name in config.members
-        }
 
     @property
     def is_local(self) -> bool:

@@ -105,8 +105,8 @@ class DenseRecorder:
         columns.reward[slot] = transition.reward[name]
         columns.terminated[slot] = transition.terminated[name]
         columns.truncated[slot] = transition.truncated[name]
-        if transition.done.any():
-            ended = (transition.terminated[name] | transition.truncated[name]).nonzero()
+        ended = (columns.terminated[slot] | columns.truncated[slot]).nonzero()
+        if len(ended):
             columns.final_index.append(torch.cat([torch.full_like(ended[:, :1], slot), ended], dim=1))
             columns.final_obs.append(transition.final_obs[name][ended[:, 0], ended[:, 1]])
         self._slot += 1

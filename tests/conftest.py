@@ -1,0 +1,36 @@
+"""What all tests share: one local Ray, started when the first test needs it."""
+
+import os
+
+import pytest
+import ray
+import torch
+
+from wealtharena.training.ray_session import quiet_ray
+
+# Read by Ray when it is imported or started; its own warnings about a future release are not ours to act on.
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Small networks are faster on one thread, and two cores are shared with Ray's processes."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def local_ray() -> None:
+    """A local Ray with CPUs enough for every placement a test asks for."""
+    quiet_ray()
+    if not ray.is_initialized():
+        ray.init(
+            address="local",
+            num_cpus=24,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            _node_ip_address="127.0.0.1",
+            object_store_memory=256 * 1024**2,
+            runtime_env={"env_vars": {"PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"}},
+        )

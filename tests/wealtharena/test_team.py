@@ -1,0 +1,186 @@
+"""The team as an RLlib Algorithm: every member learns, none through another, and a checkpoint holds everything."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ray import tune
+
+from policies.ppo import PPO
+from tests.games import TargetGame
+from tests.wealtharena.teams import GROUPS, changed, mixed, weights
+from wealtharena.team.algorithm import Team
+from wealtharena.team.config import TeamConfig
+from wealtharena.team.policy import load_policies
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+
+OWN_METRICS = {
+    "p": {"policy_loss", "value_loss", "entropy"},
+    "a": {"policy_loss", "value_loss", "entropy"},
+    "d": {"q_loss", "q_mean", "epsilon"},
+    "s": {"policy_loss", "q_loss", "q_mean", "temperature"},
+    "slow": {"policy_loss", "value_loss", "entropy"},
+}
+
+
+def test_every_group_reports_its_own_algorithm_and_every_member_learns():
+    algo = mixed().build_algo()
+    before = weights(algo)
+    for _ in range(3):
+        result = algo.train()
+    after = weights(algo)
+    algo.stop()
+    for name, expected in OWN_METRICS.items():
+        assert expected <= set(result["groups"][name]), name
+        assert all(np.isfinite(value) for value in result["groups"][name].values()), name
+        assert changed(before[name], after[name]), name
+    assert result["num_env_steps_sampled_lifetime"] == 3 * 8 * 10
+    assert result["groups"]["d"]["action_0"] + result["groups"]["d"]["action_1"] <= 1.0
+
+
+def train(algo: Team, iterations: int) -> None:
+    for _ in range(iterations):
+        algo.train()
+
+
+def test_three_and_three_more_after_a_restore_is_six_to_the_bit(tmp_path):
+    straight, first = mixed().build_algo(), mixed().build_algo()
+    train(straight, 6)
+    train(first, 3)
+    first.save_to_path(tmp_path)
+    first.stop()
+    torch.manual_seed(123)  # what the process did in between is of no consequence
+    second = Team.from_checkpoint(tmp_path)
+    train(second, 3)
+    expected, found = weights(straight), weights(second)
+    for name in GROUPS:
+        for key, value in expected[name].items():
+            np.testing.assert_array_equal(value, found[name][key], err_msg=f"{name}/{key}")
+    temperatures = [
+        algo.learner_group.children["s"].get_state()["learner"]["log_temperature"] for algo in (straight, second)
+    ]
+    np.testing.assert_array_equal(*(state["s"] for state in temperatures))
+    assert second.iteration == 6
+    straight.stop()
+    second.stop()
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another():
+    def run(seed: int) -> dict[str, dict[str, np.ndarray]]:
+        algo = mixed().debugging(seed=seed).build_algo()
+        train(algo, 2)
+        found = weights(algo)
+        algo.stop()
+        return found
+
+    one, again, other = run(1), run(1), run(2)
+    for name in GROUPS:
+        assert not changed(one[name], again[name]), name
+        assert changed(one[name], other[name]), name
+
+
+@pytest.mark.parametrize("broken", sorted(GROUPS))
+def test_with_one_learner_broken_the_others_go_on_learning(broken, monkeypatch):
+    algo = mixed().build_algo()
+    monkeypatch.setattr(algo.learner_group.children[broken], "update", lambda **kwargs: [])
+    before = weights(algo)
+    train(algo, 2)
+    after = weights(algo)
+    algo.stop()
+    for name in GROUPS:
+        assert changed(before[name], after[name]) == (name != broken), name
+
+
+@pytest.mark.parametrize(("runners", "learners"), [(2, 0), (2, 1)])
+def test_remote_runners_and_learners(runners, learners, tmp_path):
+    config = mixed(num_env_runners=runners, rollout_fragment_length=5).learners(num_learners=learners)
+    algo = config.build_algo()
+    before = weights(algo)
+    for _ in range(3):
+        result = algo.train()
+    after = weights(algo)
+    assert all(changed(before[name], after[name]) for name in GROUPS)
+    assert result["num_env_steps_sampled_lifetime"] == 3 * runners * 8 * 5
+    at_runners = algo.env_runner_group.foreach_env_runner(lambda runner: runner.get_state(), local_env_runner=False)
+    for state in at_runners:
+        for name in GROUPS:
+            for key, value in state["rl_module"][name].items():
+                np.testing.assert_array_equal(value, after[name][key])
+    algo.save_to_path(tmp_path)
+    algo.stop()
+    restored = Team.from_checkpoint(tmp_path)
+    assert not any(changed(after[name], found) for name, found in weights(restored).items())
+    assert restored.train()["num_env_steps_sampled_lifetime"] == 4 * runners * 8 * 5
+    restored.stop()
+
+
+def test_policies_are_loaded_without_a_team(tmp_path):
+    algo = mixed().build_algo()
+    train(algo, 2)
+    algo.save_to_path(tmp_path)
+    policies = load_policies(tmp_path)
+    obs = torch.rand(4, 2, 1)
+    expected = algo.env_runner.module["s"].forward_inference({"obs": obs.flatten(0, 1)})["action_dist_inputs"]
+    torch.testing.assert_close(policies["s"](obs).flatten(), torch.tanh(expected[:, 0]))
+    assert set(policies) == set(GROUPS)
+    assert policies["d"](torch.eye(3).expand(2, 3, 3)).shape == (2, 3)
+    algo.stop()
+
+
+def test_loading_policies_from_elsewhere_is_refused(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="holds no checkpoint of a team"):
+        load_policies(tmp_path)
+
+
+class Broken(TargetGame):
+    """Fails in its third step."""
+
+    calls = 0
+
+    def step(self, actions):
+        self.calls += 1
+        if self.calls == 3:
+            raise ArithmeticError("the third step is one too many")
+        return super().step(actions)
+
+
+@pytest.mark.parametrize("runners", [0, 1])
+def test_an_environment_that_raises_stops_the_run_with_its_traceback(runners):
+    config = TeamConfig().environment(env=Broken).team({"a": PPO()})
+    algo = config.env_runners(num_env_runners=runners, num_envs_per_env_runner=2).build_algo()
+    with pytest.raises(RuntimeError, match="(?s)sampling failed in 1 of 1 runners.*the third step is one too many"):
+        algo.train()
+    algo.stop()
+
+
+def test_a_team_without_members_or_with_a_foreign_environment_is_refused():
+    with pytest.raises(ValueError, match="no members"):
+        TeamConfig().environment(env=TargetGame).validate()
+    with pytest.raises(TypeError, match="must be a subclass of environments.base.ArrayEnv"):
+        TeamConfig().environment(env=dict).team({"a": PPO()}).validate()
+
+
+def test_a_team_is_a_tune_trainable(tmp_path):
+    tuner = tune.Tuner(
+        Team,
+        param_space=mixed(),
+        run_config=tune.RunConfig(
+            storage_path=str(tmp_path),
+            stop={"training_iteration": 2},
+            verbose=0,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True),
+        ),
+    )
+    result = tuner.fit()[0]
+    assert result.metrics["num_env_steps_sampled_lifetime"] == 2 * 8 * 10
+    restored = Team.from_checkpoint(result.checkpoint.path)
+    assert restored.iteration == 2
+    restored.stop()
+
+
+def test_resources_are_asked_for_the_learners_of_every_member():
+    request = Team.default_resource_request(mixed(num_env_runners=2).learners(num_learners=2).to_dict())
+    cpus = [bundle.get("CPU", 0) for bundle in request.bundles]
+    assert sum(cpus) == 1 + 2 + 2 * len(GROUPS)
