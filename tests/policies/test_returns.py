@@ -16,7 +16,7 @@ def flags(*values: int) -> np.ndarray:
 
 
 def test_advantages_worked_by_hand():
-    # gamma .5, lambda .5. delta: 1 + .5*2 - 1 = 1; 2 + .5*4 - 2 = 2; 3 + .5*6 - 4 = 2 (a fragment's end: the trace is cut).
+    # gamma .5, lambda .5. delta: 1 + .5*2 - 1 = 1; 2 + .5*4 - 2 = 2; 3 + .5*6 - 4 = 2, where the fragment ends.
     advantage = generalised_advantages(
         column(1, 2, 3),
         column(1, 2, 4),

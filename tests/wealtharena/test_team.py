@@ -150,7 +150,7 @@ class Broken(TargetGame):
 def test_an_environment_that_raises_stops_the_run_with_its_traceback(runners):
     config = TeamConfig().environment(env=Broken).team({"a": PPO()})
     algo = config.env_runners(num_env_runners=runners, num_envs_per_env_runner=2).build_algo()
-    with pytest.raises(RuntimeError, match="(?s)sampling failed in 1 of 1 runners.*the third step is one too many"):
+    with pytest.raises(RuntimeError, match=r"(?s)sampling failed in 1 of 1 runners.*the third step is one too many"):
         algo.train()
     algo.stop()
 
@@ -158,7 +158,7 @@ def test_an_environment_that_raises_stops_the_run_with_its_traceback(runners):
 def test_a_team_without_members_or_with_a_foreign_environment_is_refused():
     with pytest.raises(ValueError, match="no members"):
         TeamConfig().environment(env=TargetGame).validate()
-    with pytest.raises(TypeError, match="must be a subclass of environments.base.ArrayEnv"):
+    with pytest.raises(TypeError, match="must be a subclass of"):
         TeamConfig().environment(env=dict).team({"a": PPO()}).validate()
 
 
