@@ -12,6 +12,7 @@ from torch import Tensor
 from environments.errors import DataError
 from environments.market.config import COSTS, MarketParams
 from environments.market.env import MarketEnv
+from environments.market.observations import unrealised
 from environments.market.panel import Panel, panel_from_frame
 from tests.environments.markets import FREE, bars, by_hand, market, random_actions, random_market
 from tests.environments.panels import REAL_PANEL
@@ -323,6 +324,34 @@ def test_a_traders_reward_is_that_of_its_sleeve_whatever_the_allocator_gives():
             assert reward["stocks"][0, 0].item() == pytest.approx(reward["stocks"][1, 0].item(), rel=0.05)
             ratio = reward["allocator"][1, 0].item() / reward["allocator"][0, 0].item()
             assert ratio == pytest.approx(np.exp(0.9), rel=0.05)
+
+
+def test_a_trader_is_paid_by_the_sleeve_its_position_was_sized_on():
+    path = [10.0, 10.0, 11.0, 11.0]
+    panel = by_hand({"stocks/A": (path, path), "crypto/B": (TWO["crypto/B"][0][:4], TWO["crypto/B"][1][:4])})
+    env = market(panel, **{**PLAIN, "allocator": {"every": 1, "sharpness": 8}, "risk": {"max_position": 1}})
+    env.reset()
+    all_in_coins = torch.tensor([[[-1.0, 1, -1]]])
+    for action, budget in ((2, torch.zeros(1, 1, 3)), (1, all_in_coins)):
+        actions = {"stocks": torch.tensor([[action]]), "crypto": torch.zeros(1, 1, 1), "allocator": budget}
+        reward = env.step(actions).reward["stocks"].item()
+    # Half of a sleeve of a third, 10% over night, then sold: the new sleeve is next to nothing.
+    assert reward == pytest.approx(100 * 0.5 * 0.1 * np.log1p(0.1 / 6) / (0.1 / 6), rel=1e-5)
+
+
+def test_a_finished_copy_starts_elsewhere():
+    env = market(by_hand(TWO), 50, **{**PLAIN, "horizon": 1})
+    env.reset(seed=0)
+    starts = []
+    for i in range(20):
+        starts.append(env.bar_E)
+        assert env.step(random_actions(env, i)).done.all()
+    assert all(len(set(copy)) > 3 for copy in torch.stack(starts, dim=1).tolist())
+
+
+def test_the_unrealised_return_of_a_short_is_what_it_gains():
+    shares, price, entry = row(2.0, -2.0, -2.0, 0.0), row(11.0, 11.0, 50.0, 11.0), row(10.0, 10.0, 10.0, 10.0)
+    assert unrealised(shares, price, entry)[0].tolist() == pytest.approx([0.1, -0.1, -1.0, 0.0])
 
 
 def test_targets_are_traded_without_agents_or_caps_and_the_copy_resets_at_the_end():

@@ -148,6 +148,29 @@ def test_5_an_order_fills_at_the_open_of_the_assets_next_own_bar(seed, weight, s
 
 @laws
 @given(seeds)
+def test_5_a_fill_at_the_open_knows_nothing_of_the_rest_of_its_bar(seed):
+    rng = np.random.default_rng(seed)
+    frame = random_frame(seed)
+    days = np.sort(frame["date"].unique())
+    cut = int(rng.integers(len(days) // 3, len(days)))
+    at = (frame["date"] == days[cut]).to_numpy()
+    factor = np.where(at, rng.lognormal(0, 0.5, len(frame)), 1.0)
+    other = frame.assign(close=frame["close"] * factor, volume=frame["volume"] * factor)
+    other["high"], other["low"] = (getattr(other[["open", "close"]], side)(axis=1) for side in ("max", "min"))
+    fills = []
+    for table in (frame, other):
+        panel = panel_from_frame(table, origin="told")
+        env = market(panel, 2, **random_params(seed, panel.classes) | {"horizon": None})
+        env.reset()
+        for i in range(cut):
+            env.step(random_actions(env, i))
+        fills.append(env.record)
+    for name in ("traded_EN", "cost_EN", "carry_EN", "interest_E"):
+        assert torch.equal(getattr(fills[0], name), getattr(fills[1], name))
+
+
+@laws
+@given(seeds)
 def test_6_an_action_moves_the_reward_of_its_own_step(seed):
     rng = np.random.default_rng(seed)
     open_, close = (100 * np.exp(rng.normal(0, 0.02, (2, 12)))).tolist()

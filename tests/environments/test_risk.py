@@ -23,7 +23,7 @@ def test_a_class_is_scaled_by_its_absolute_sum():
 
 
 def test_gross_scales_everything_that_the_classes_left():
-    assert cap(0.3, -0.3, 0.4) == pytest.approx([0.27, -0.27, 0.36])
+    assert cap(0.4, -0.4, 0.4) == pytest.approx([0.27, -0.27, 0.36])
 
 
 def test_what_is_within_the_caps_is_left_alone_to_the_bit():
