@@ -34,7 +34,7 @@ from wealtharena.training.ray_session import quiet_ray, ray_session
 from wealtharena.training.run_dir import RunDir, open_run
 from wealtharena.training.setup import begin, resume
 from wealtharena.training.stopping import StopSignal
-from wealtharena.training.train import train
+from wealtharena.training.train import Outcome, train
 
 BAD_INPUT, LAW_BROKEN, INTERRUPTED = 2, 1, 130
 
@@ -144,15 +144,19 @@ def train_command(
             _introduce(console, experiment, run, cluster)
             with LiveView(console, algorithms) as view:
                 outcome = train(experiment, run, view=view, stop=stop)
-            console.print(
-                f"Trained {outcome.mark.env_steps:,} steps in {outcome.mark.seconds:.0f} s: {outcome.reason}."
-            )
+            _conclude(console, outcome, run)
             console.print(result_table(assess_run(run, experiment)))
             console.print(f"Report: {write_report(run.path)}", soft_wrap=True, highlight=False)
     if outcome.interrupted:
-        hint = f"wealtharena train {shlex.quote(str(run.path))} --resume"
-        console.print(f"Interrupted. To go on: {hint}", soft_wrap=True, highlight=False)
         raise typer.Exit(INTERRUPTED)
+
+
+def _conclude(console: Console, outcome: Outcome, run: RunDir) -> None:
+    mark = outcome.mark
+    console.print(f"Trained {mark.env_steps:,} steps in {mark.seconds:.0f} s: {outcome.reason}.", highlight=False)
+    if outcome.interrupted:
+        hint = f"wealtharena train {shlex.quote(str(run.path))} --resume"
+        console.print(f"To go on: {hint}", soft_wrap=True, highlight=False)
 
 
 def _say_stopping() -> None:
