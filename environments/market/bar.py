@@ -58,12 +58,31 @@ def trade(world: World, before: State, now: Rows, orders: Orders) -> tuple[State
     sized_EN = torch.where(fill_EN, orders.sleeve_EN, before.sized_EN)
     drawdown_EM, reward_EM = _rewards(world, before, sized_EN, record)
     after = replace(
-        _marked(world, before, orders, record, order_EN=orders.order_EN & ~fill_EN),
+        _with_orders(world, before, orders, record, order_EN=orders.order_EN & ~fill_EN),
         book=book,
+        nav_E=record.nav_E,
+        bar_E=record.bar_E,
+        step_E=before.step_E + 1,
         sized_EN=sized_EN,
         drawdown_EM=drawdown_EM,
     )
     return after, record, reward_EM
+
+
+def _with_orders(world: World, before: State, orders: Orders, record: MarketRecord, order_EN: Tensor) -> State:
+    """The state with what is wanted and what is held, as weights and as signals."""
+    weight_EN = record.value_EN / record.nav_E.clamp(min=LEAST).unsqueeze(1)
+    stand_EN = torch.where(order_EN, orders.target_EN, weight_EN)
+    return replace(
+        before,
+        weight_EN=weight_EN,
+        budget_EK=orders.budget_EK,
+        sleeve_EN=orders.sleeve_EN,
+        order_EN=order_EN,
+        stand_EN=stand_EN,
+        held_EN=torch.maximum((stand_EN / orders.sleeve_EN).clamp(max=1.0), world.lowest_N),
+        score_EJ=orders.score_EJ,
+    )
 
 
 def _rewards(world: World, before: State, sized_EN: Tensor, record: MarketRecord) -> tuple[Tensor, Tensor]:
@@ -79,23 +98,3 @@ def _rewards(world: World, before: State, sized_EN: Tensor, record: MarketRecord
     cost_EM = rewards.columns(paid_EN, paid_EN.sum(1), sleeve_EN)
     drawdown_EM = rewards.drawdown(before.drawdown_EM, return_EM)
     return drawdown_EM, rewards.reward(return_EM, cost_EM, drawdown_EM - before.drawdown_EM, world.params.reward)
-
-
-def _marked(world: World, before: State, orders: Orders, record: MarketRecord, order_EN: Tensor) -> State:
-    """The state at the close, but for book and drawdowns."""
-    weight_EN = record.value_EN / record.nav_E.clamp(min=LEAST).unsqueeze(1)
-    stand_EN = torch.where(order_EN, orders.target_EN, weight_EN)
-    held_EN = torch.maximum((stand_EN / orders.sleeve_EN).clamp(max=1.0), world.lowest_N)
-    return replace(
-        before,
-        nav_E=record.nav_E,
-        weight_EN=weight_EN,
-        bar_E=record.bar_E,
-        step_E=before.step_E + 1,
-        budget_EK=orders.budget_EK,
-        sleeve_EN=orders.sleeve_EN,
-        order_EN=order_EN,
-        stand_EN=stand_EN,
-        held_EN=held_EN,
-        score_EJ=orders.score_EJ,
-    )

@@ -245,4 +245,5 @@ class MarketEnv(ArrayEnv):
         return obs
 
     def _per_agent(self, flag_E: Tensor) -> dict[str, Tensor]:
-        return {name: flag_E.unsqueeze(1).expand(-1, len(group.agent_ids)) for name, group in self.groups.items()}
+        flag_E1 = flag_E.unsqueeze(1)
+        return {name: flag_E1.expand(-1, len(group.agent_ids)) for name, group in self.groups.items()}

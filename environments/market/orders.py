@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from environments.market import allocation, fusion, risk, signals
+from environments.market import allocation, fusion, risk
 from environments.market.config import ALLOCATOR
 from environments.market.roster import Trader
 from environments.market.state import State
@@ -89,33 +89,34 @@ def _budgets(world: World, before: State, actions: Mapping[str, Tensor]) -> Tens
 
 
 def _signals(world: World, before: State, now: Rows, actions: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """What is asked for of each asset, where anything is, and the traders' performances."""
-    said = [_said(player, before, now, actions) for player in world.traders]
-    scores = list(before.score_EJ.unbind(1))
-    heard = []
+    """What is asked of each asset, where anything is, and the traders' performances."""
+    action_EM = torch.cat([_given(player, now, actions) for player in world.traders], dim=1).to(torch.float64)
+    if world.one_each:
+        return *world.dialect.read(action_EM, before.held_EN), before.score_EJ
+    signal_EM, asks_EM = world.dialect.read(action_EM, before.held_EN.index_select(1, world.asset_M))
+    parts = (torch.split(column_EM, world.sizes, dim=1) for column_EM in (signal_EM, asks_EM))
+    said = list(zip(*parts, strict=True))
+    heard, scores = [], list(before.score_EJ.unbind(1))
     for desk in world.desks:
-        if len(desk) == 1:
-            heard.append(said[desk[0]])
-        else:
-            together, score_EJ = _fused(world, before, now, desk, [said[j] for j in desk])
-            heard.append(together)
-            for j, score_E in zip(desk, score_EJ.unbind(1), strict=True):
-                scores[j] = score_E
-    asked, asks = zip(*heard, strict=True)
-    return torch.cat(asked, dim=1), torch.cat(asks, dim=1), torch.stack(scores, dim=1)
+        together, score_EJ = _together(world, before, now, desk, [said[j] for j in desk])
+        heard.append(together)
+        for j, score_E in zip(desk, score_EJ.unbind(1), strict=True):
+            scores[j] = score_E
+    signals, asks = zip(*heard, strict=True)
+    return torch.cat(signals, dim=1), torch.cat(asks, dim=1), torch.stack(scores, dim=1)
 
 
-def _said(player: Trader, before: State, now: Rows, actions: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """The signals of one group; one that is left out holds."""
-    held_EA = before.held_EN[:, player.assets]
-    if player.name not in actions:
-        if bool(now.active_EN[:, player.assets].any()):
-            raise _left_out(player.name)
-        return held_EA, torch.zeros_like(held_EA, dtype=torch.bool)
-    return signals.read(player.kind, actions[player.name], held_EA, player.lowest)
+def _given(player: Trader, now: Rows, actions: Mapping[str, Tensor]) -> Tensor:
+    """The actions of one group, (E, A); of one that is left out, any."""
+    if player.name in actions:
+        return actions[player.name].flatten(1)
+    active_EA = now.active_EN[:, player.assets]
+    if bool(active_EA.any()):
+        raise _left_out(player.name)
+    return torch.zeros_like(active_EA, dtype=torch.float32)
 
 
-def _fused(
+def _together(
     world: World, before: State, now: Rows, desk: tuple[int, ...], said: list[tuple[Tensor, Tensor]]
 ) -> tuple[tuple[Tensor, Tensor], Tensor]:
     """What the traders of one class say together, and their performances."""

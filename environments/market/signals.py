@@ -1,10 +1,13 @@
 """What a trader says, as a signal in [lowest, 1]: the share of its sleeve it wants to hold, short below 0.
 
 A sleeve is what an asset gets of its class's budget. Where shorting is off, ``lowest`` is 0, otherwise -1.
+Columns M: the agents of all traders, one trader after the other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -14,6 +17,7 @@ from torch import Tensor
 from environments.market.config import Action
 
 NOTCH = 0.5
+HOLD = 1
 
 
 def action_space(kind: Action) -> gym.spaces.Discrete[Any] | gym.spaces.Box:
@@ -23,26 +27,52 @@ def action_space(kind: Action) -> gym.spaces.Discrete[Any] | gym.spaces.Box:
     return gym.spaces.Discrete(3 if kind == "trade" else 5)
 
 
-def read(kind: Action, action: Tensor, held_EA: Tensor, lowest: float) -> tuple[Tensor, Tensor]:
-    """Reads the actions of one group.
+@dataclass(frozen=True)
+class Dialect:
+    """How actions are read: signal = held (where it counts) + offset + gain x action, clipped to [lowest, 1].
 
-    Args:
-        kind: ``trade``: 0 Sell, 1 Hold, 2 Buy, one notch down or up from what is held; ``levels``: 0..4, evenly from
-            ``lowest`` to 1; ``continuous``: [-1, 1] onto [``lowest``, 1], clipped.
-        action: int64 (E, A), or float (E, A, 1) for ``continuous``.
-        held_EA: float64, the signal held now.
-        lowest: 0 or -1.
+    ``trade``: 0 Sell, 1 Hold, 2 Buy: from what is held, one notch down or up. ``levels``: 0..4, evenly from ``lowest``
+    to 1. ``continuous``: [-1, 1] onto [``lowest``, 1].
 
-    Returns:
-        signal_EA: float64 in [``lowest``, 1]; for Hold what is held.
-        moved_EA: bool, False for Hold: no order is wanted.
+    Attributes:
+        trades_M: bool, what is held counts, and an action may be to hold.
+        offset_M: float64.
+        gain_M: float64.
+        lowest_M: float64.
     """
+
+    trades_M: Tensor
+    offset_M: Tensor
+    gain_M: Tensor
+    lowest_M: Tensor
+
+    def read(self, action_EM: Tensor, held_EM: Tensor) -> tuple[Tensor, Tensor]:
+        """Reads the actions of all agents.
+
+        Args:
+            action_EM: float64.
+            held_EM: float64, the signal held now.
+
+        Returns:
+            signal_EM: float64; for Hold what is held.
+            asks_EM: bool, False for Hold: no order is wanted.
+        """
+        base_EM = torch.where(self.trades_M, held_EM, 0.0) + self.offset_M
+        signal_EM = torch.addcmul(base_EM, action_EM, self.gain_M).clamp(max=1.0)
+        return torch.maximum(signal_EM, self.lowest_M), (action_EM != HOLD) | ~self.trades_M
+
+
+def dialect(agents: Iterable[tuple[Action, float]], device: str) -> Dialect:
+    """Builds the dialect of agents from each one's kind of action and lowest signal."""
+    rows = [(kind == "trade", *_line(kind, lowest), lowest) for kind, lowest in agents]
+    trades_M, *numbers = torch.tensor(rows, dtype=torch.float64, device=device).unbind(1)
+    return Dialect(trades_M.bool(), *numbers)
+
+
+def _line(kind: Action, lowest: float) -> tuple[float, float]:
+    """Offset and gain."""
     if kind == "trade":
-        step_EA = (action.to(torch.float64) - 1.0) * NOTCH
-        return (held_EA + step_EA).clamp(lowest, 1.0), action != 1
+        return -HOLD * NOTCH, NOTCH
     if kind == "levels":
-        signal_EA = lowest + action.to(torch.float64) * ((1.0 - lowest) / 4)
-    else:
-        unit_EA = action.squeeze(-1).to(torch.float64).clamp(-1.0, 1.0)
-        signal_EA = lowest + (unit_EA + 1.0) * ((1.0 - lowest) / 2)
-    return signal_EA, torch.ones_like(held_EA, dtype=torch.bool)
+        return lowest, (1.0 - lowest) / 4
+    return (1.0 + lowest) / 2, (1.0 - lowest) / 2

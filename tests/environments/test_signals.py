@@ -2,11 +2,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from environments.market.signals import action_space, read
+from environments.market.config import Action
+from environments.market.signals import action_space, dialect
 
 
 def row(*values: float) -> Tensor:
     return torch.tensor([values], dtype=torch.float64)
+
+
+def read(kind: Action, action: Tensor, held_EA: Tensor, lowest: float) -> tuple[Tensor, Tensor]:
+    return dialect([(kind, lowest)] * held_EA.shape[1], "cpu").read(action.double(), held_EA)
 
 
 def test_a_trade_moves_what_is_held_by_half_a_sleeve():
@@ -29,10 +34,16 @@ def test_five_levels(lowest, levels):
 
 @pytest.mark.parametrize(("lowest", "signals"), [(-1.0, [-1, -0.5, 0, 1, 1]), (0.0, [0, 0.25, 0.5, 1, 1])])
 def test_a_continuous_action_is_clipped_and_stretched(lowest, signals):
-    action_EA1 = torch.tensor([[[-1.0], [-0.5], [0.0], [1.0], [7.0]]])
-    signal_EA, moved_EA = read("continuous", action_EA1, row(0, 0, 0, 0, 0), lowest)
+    signal_EA, moved_EA = read("continuous", row(-1.0, -0.5, 0.0, 1.0, 7.0), row(0, 0, 0, 0, 0), lowest)
     assert signal_EA[0].tolist() == signals
     assert moved_EA.all()
+
+
+def test_agents_of_all_kinds_are_read_at_once():
+    mixed = dialect([("trade", -1.0), ("levels", 0.0), ("continuous", -1.0)], "cpu")
+    signal_EM, asks_EM = mixed.read(row(1, 1, 1), row(0.3, 0.3, 0.3))
+    assert signal_EM.tolist() == [[0.3, 0.25, 1.0]]
+    assert asks_EM.tolist() == [[False, True, True]]
 
 
 def test_spaces():
