@@ -25,8 +25,8 @@ ALGORITHMS = {
     "a2c": A2C(A2CParams(lr=3e-3, minibatch_size=64, gamma=0.9)),
     "sac": SAC(SACParams(actor_lr=3e-3, critic_lr=3e-3, temperature_lr=3e-3, hidden=(32, 32), learning_starts=200,
                          batch_size=128, updates_per_step=1.0, gamma=0.9, tau=0.02)),
-    "dqn": DQN(DQNParams(lr=3e-3, learning_starts=200, batch_size=128, updates_per_step=1.0, epsilon_steps=5_000, gamma=0.9,
-                         tau=0.05)),
+    "dqn": DQN(DQNParams(lr=3e-3, learning_starts=200, batch_size=128, updates_per_step=1.0, gamma=0.9, tau=0.05,
+                         epsilon_steps=5_000)),
 }  # fmt: skip
 
 

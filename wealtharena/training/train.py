@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+import torch
 
 from wealtharena.experiment import Experiment
 from wealtharena.spec import ExperimentSpec
@@ -45,6 +48,9 @@ def train(experiment: Experiment, run: RunDir, *, view: View, stop: StopSignal) 
 
     Leaves a checkpoint of where it ended. Ray must be running.
     """
+    if "OMP_NUM_THREADS" not in os.environ:
+        # Small networks lose more by handing work from thread to thread than they gain, above all on a busy machine.
+        torch.set_num_threads(1)
     last = run.latest()
     team = Team.from_checkpoint(str(last.path.resolve())) if last else team_config(experiment).build_algo()
     mark = last.mark if last else Mark()
