@@ -94,7 +94,13 @@ def _rewards(world: World, before: State, sized_EN: Tensor, record: MarketRecord
     sleeve_EN = torch.maximum(before.sized_EN, sized_EN)
     asset_EN, portfolio_E = rewards.log_returns(record.pnl_EN, before.nav_E, record.nav_E)
     return_EM = rewards.columns(asset_EN, portfolio_E, sleeve_EN)
-    paid_EN = record.cost_EN / before.nav_E.unsqueeze(1)
-    cost_EM = rewards.columns(paid_EN, paid_EN.sum(1), sleeve_EN)
     drawdown_EM = rewards.drawdown(before.drawdown_EM, return_EM)
-    return drawdown_EM, rewards.reward(return_EM, cost_EM, drawdown_EM - before.drawdown_EM, world.params.reward)
+    outcome = rewards.Outcome(
+        record=record,
+        before_E=before.nav_E,
+        sleeve_EN=sleeve_EN,
+        return_EM=return_EM,
+        drawdown_EM=drawdown_EM,
+        deeper_EM=drawdown_EM - before.drawdown_EM,
+    )
+    return drawdown_EM, rewards.reward(outcome, world.params.reward)

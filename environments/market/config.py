@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -126,12 +129,45 @@ class CostParams(Params):
 
 
 class RewardParams(Params):
-    """Weights of the reward's terms: see ``rewards``. All are multiplied by ``scale``."""
+    """Weights of the reward's terms: see ``rewards``. All are multiplied by ``scale``.
+
+    Attributes:
+        profit: Of the log return.
+        cost: Of costs, beyond what the return has lost by them.
+        drawdown: Of an increase of the drawdown.
+        terms: ``module:Class`` of a term of one's own -> its weight.
+        scale: Of the sum: 100 makes percents.
+    """
 
     profit: float = Field(1.0, ge=0)
     cost: float = Field(0.0, ge=0)
     drawdown: float = Field(0.0, ge=0)
+    terms: dict[str, float] = Field({})
     scale: float = Field(100.0, gt=0)
+
+    @field_validator("terms")
+    @classmethod
+    def _found(cls, terms: dict[str, float]) -> dict[str, float]:
+        for target in terms:
+            _term(target)
+        return terms
+
+    @cached_property
+    def own_terms(self) -> tuple[tuple[Callable[..., Any], float], ...]:
+        """The terms of ``terms``, ready to be called, with their weights."""
+        return tuple((_term(target), weight) for target, weight in self.terms.items())
+
+
+def _term(target: str) -> Callable[..., Any]:
+    """An instance of the class that ``module:Class`` names."""
+    module_name, _, class_name = target.partition(":")
+    try:
+        term = getattr(importlib.import_module(module_name), class_name)()
+        if not callable(term):
+            raise TypeError("it has no __call__(outcome)")  # noqa: TRY301  (told like every other reason)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{target!r} is no module:Class of a term, built without arguments: {error}") from error
+    return term
 
 
 class MarketParams(Params):

@@ -1,14 +1,21 @@
 """Rewards: what the last bar brought, for each trader on its own sleeve and for the allocator on the whole.
 
 Columns M = N + 1: the assets, then the portfolio. Log returns, so that rewards of an episode add up.
+
+A term of one's own is a class in a file of one's own, built without arguments, called with an ``Outcome`` and returning
+(E, M). ``reward.terms`` names it ``module:Class`` and gives its weight.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from environments.market.config import RewardParams
+from environments.market.record import MarketRecord
 
 WORST = 1e-6  # the least a portfolio is taken to be worth of what it was a bar before, for the logarithm
 
@@ -43,23 +50,63 @@ def drawdown(before_EM: Tensor, return_EM: Tensor) -> Tensor:
     return (before_EM - return_EM).clamp(min=0.0)
 
 
-def reward(return_EM: Tensor, cost_EM: Tensor, deeper_EM: Tensor, params: RewardParams) -> Tensor:
+@dataclass(frozen=True)
+class Outcome:
+    """What a bar brought, in columns: an asset's figures are shares of its sleeve, the portfolio's (last) of its value.
+
+    Attributes:
+        record: What the bar brought in money.
+        before_E: float64, the portfolio's value at the last close.
+        sleeve_EN: float64, what each position is paid on, as a share of that value.
+        return_EM: float64, log returns, net of costs.
+        drawdown_EM: float64, how far below the running peak, in log units.
+        deeper_EM: float64, what that has grown by in this bar; negative where it shrank.
+    """
+
+    record: MarketRecord
+    before_E: Tensor
+    sleeve_EN: Tensor
+    return_EM: Tensor
+    drawdown_EM: Tensor
+    deeper_EM: Tensor
+
+    @property
+    def cost_EM(self) -> Tensor:
+        """Spread, impact and commission paid, float64."""
+        return self._shares(self.record.cost_EN)
+
+    @property
+    def traded_EM(self) -> Tensor:
+        """Value bought or sold, float64."""
+        return self._shares(self.record.traded_EN)
+
+    @property
+    def exposure_EM(self) -> Tensor:
+        """Absolute value held at the close, float64."""
+        return self._shares(self.record.value_EN.abs())
+
+    def _shares(self, amount_EN: Tensor) -> Tensor:
+        share_EN = amount_EN / self.before_E.unsqueeze(1)
+        return columns(share_EN, share_EN.sum(1), self.sleeve_EN)
+
+
+Term = Callable[[Outcome], Tensor]
+
+
+def reward(outcome: Outcome, params: RewardParams) -> Tensor:
     """Adds the terms up.
 
-    reward = scale x (profit x return - cost x costs - drawdown x increase of the drawdown).
-
-    Args:
-        return_EM: Log returns, net of costs.
-        cost_EM: Costs as a share of the value before: a penalty beyond what they took from the return.
-        deeper_EM: Change of the drawdown; only an increase counts.
-        params: The weights.
+    reward = scale x (profit x log return - cost x costs - drawdown x increase of the drawdown + own terms).
+    Costs are in the log return already: their term is a penalty beyond that.
 
     Returns:
         float32 (E, M).
     """
-    total_EM = return_EM * params.profit
+    total_EM = outcome.return_EM * params.profit
     if params.cost:
-        total_EM = total_EM - params.cost * cost_EM
+        total_EM = total_EM - params.cost * outcome.cost_EM
     if params.drawdown:
-        total_EM = total_EM - params.drawdown * deeper_EM.clamp(min=0.0)
+        total_EM = total_EM - params.drawdown * outcome.deeper_EM.clamp(min=0.0)
+    for term, weight in params.own_terms:
+        total_EM = total_EM + weight * term(outcome)
     return (total_EM * params.scale).to(torch.float32)

@@ -2,10 +2,12 @@ import math
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from environments.market.config import RewardParams
-from environments.market.rewards import columns, drawdown, log_returns, reward
+from environments.market.record import MarketRecord
+from environments.market.rewards import Outcome, columns, drawdown, log_returns, reward
 
 
 def row(*values: float) -> Tensor:
@@ -41,8 +43,60 @@ def test_the_drawdown_counts_from_the_running_peak():
     assert depths == pytest.approx([0.0, 0.2, 0.15, 0.0, 0.01])
 
 
+def outcome() -> Outcome:
+    """Two assets on sleeves of a half and a quarter of a portfolio worth 1000."""
+    zero = row(0.0, 0.0)
+    record = MarketRecord(
+        bar_E=torch.zeros(1, dtype=torch.int64),
+        nav_E=row(1010.0)[0],
+        value_EN=row(-200.0, 100.0),
+        traded_EN=row(50.0, 0.0),
+        cost_EN=row(1.0, 0.0),
+        carry_EN=zero,
+        pnl_EN=zero,
+        interest_E=row(0.0)[0],
+        budget_EK=row(1.0, 0.0),
+        signal_EN=zero,
+    )
+    return Outcome(
+        record=record,
+        before_E=row(1000.0)[0],
+        sleeve_EN=row(0.5, 0.25),
+        return_EM=row(0.01, 0.02, 0.01),
+        drawdown_EM=row(0.05, 0.0, 0.0),
+        deeper_EM=row(0.004, -0.004, 0.0),
+    )
+
+
+def test_an_outcome_is_in_shares_of_the_sleeve_and_of_the_portfolio():
+    found = outcome()
+    assert found.cost_EM[0].tolist() == pytest.approx([0.002, 0.0, 0.001])
+    assert found.traded_EM[0].tolist() == pytest.approx([0.1, 0.0, 0.05])
+    assert found.exposure_EM[0].tolist() == pytest.approx([0.4, 0.4, 0.3])
+
+
 def test_terms_are_weighed_and_scaled():
-    params = RewardParams(profit=2.0, cost=0.5, drawdown=3.0, scale=10.0)
-    total = reward(row(0.01, 0.01), row(0.002, 0.0), row(0.004, -0.004), params)
-    assert total[0].tolist() == pytest.approx([10 * (0.02 - 0.001 - 0.012), 10 * 0.02])
+    total = reward(outcome(), RewardParams(profit=2.0, cost=0.5, drawdown=3.0, scale=10.0))
+    expected = [10 * (0.02 - 0.001 - 0.012), 10 * 0.04, 10 * (0.02 - 0.0005)]
+    assert total[0].tolist() == pytest.approx(expected)
     assert total.dtype == torch.float32
+
+
+class Turnover:
+    """A term of one's own: what is traded."""
+
+    def __call__(self, outcome: Outcome) -> Tensor:
+        return outcome.traded_EM
+
+
+def test_a_term_of_ones_own_is_named_in_the_file():
+    params = RewardParams(profit=0.0, scale=1.0, terms={f"{__name__}:Turnover": -2.0})
+    assert reward(outcome(), params)[0].tolist() == pytest.approx([-0.2, 0.0, -0.1])
+
+
+@pytest.mark.parametrize(
+    "target", ["nowhere:Turnover", f"{__name__}:Missing", "Turnover", f"{__name__}:MarketRecord", "builtins:object"]
+)
+def test_a_term_that_cannot_be_built_is_refused(target):
+    with pytest.raises(ValidationError, match="is no module:Class of a term"):
+        RewardParams(terms={target: 1.0})
