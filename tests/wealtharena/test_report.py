@@ -19,7 +19,7 @@ from wealtharena.evidence.actions import month_table
 from wealtharena.evidence.episodes import evaluate_episodes
 from wealtharena.evidence.evaluate import evaluate_market
 from wealtharena.evidence.report import write_report
-from wealtharena.evidence.wording import bounds, number, signed, trust, verdict
+from wealtharena.evidence.wording import bounds, made_up, number, signed, trust, verdict
 
 CONFIG = """
 name: "try <b>& "
@@ -222,3 +222,10 @@ def test_evidence_does_not_need_ray():
         "wealtharena.evidence.evaluate, wealtharena.evidence.episodes"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_made_up_prices_are_called_made_up():
+    (sentence,) = made_up({"planted": 0.03})
+    assert "made up" in sentence
+    assert "3.0%" in sentence
+    assert made_up({"planted": None}) == []

@@ -60,7 +60,11 @@ def evaluate_market(
         "agents": {name: _agents(team, team_env, name, tally) for name, tally in tallies.items()},
         "classes": _classes(team),
         "costs": _cost_model(whole, team.classes),
-        "data": {"symbols": len(team.symbols), "notes": list(team_env.panel.notes)},
+        "data": {
+            "symbols": len(team.symbols),
+            "notes": list(team_env.panel.notes),
+            "planted": None if whole.data.synthetic is None else whole.data.synthetic.predictability,
+        },
         "seeds": list(seeds),
         "versions": versions(),
     }

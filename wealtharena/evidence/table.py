@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from wealtharena.evidence.wording import METRICS, bounds, name_of, number, signed, verdict
+from wealtharena.evidence.wording import METRICS, bounds, made_up, name_of, number, signed, verdict
 
 SHOWN = ("annual_return", "sharpe", "max_drawdown", "turnover", "costs")
 
@@ -44,6 +44,7 @@ def _caption(content: Mapping[str, Any]) -> str:
             f"Team minus equal weight: {signed(gain['value'], 'points')} points a year [{_ends(gain, 'points')}], "
             f"Sharpe {signed(risk['value'], 'ratio')} [{_ends(risk, 'ratio')}].",
             f"{content['difference']['level']:.0%} intervals, {content['bars']:,} bars. {verdict(content)}",
+            *made_up(content["data"]),
             "Turnover and costs a year, over the value of the book. Costs per side: " + _cost_model(content["costs"]),
         ]
     )

@@ -91,7 +91,19 @@ def explanation(content: Mapping[str, Any]) -> list[str]:
         f"(Sharpe {number(team['sharpe'], 'ratio')}); the same assets held equally weighted returned "
         f"{signed(equal['annual_return'], 'percent')} (Sharpe {number(equal['sharpe'], 'ratio')}).",
         _gaps(content["difference"]),
+        *made_up(content["data"]),
         trust(content["seeds"], float(content["years"])),
+    ]
+
+
+def made_up(data: Mapping[str, Any]) -> list[str]:
+    """What must be said of prices that were generated; nothing of others."""
+    share = data.get("planted")
+    if share is None:
+        return []
+    return [
+        f"The prices are made up, and {number(share, 'percent')} of the variance of each day's return was planted in "
+        "them to be foreseen: this shows that the team learns, and nothing about real markets."
     ]
 
 
