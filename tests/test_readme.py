@@ -34,6 +34,7 @@ from wealtharena.spec import ExperimentSpec
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CLUSTER = (ROOT / "cluster/README.md").read_text(encoding="utf-8")
 NOT_RUN = {"downloads torch", "starts a Ray cluster", "needs a cluster"}
 TINY = {
     "train": ["sampling={envs_per_runner: 4, fragment: 8}", "stop={iterations: 1}", "evaluation.episodes=4"],
@@ -57,13 +58,13 @@ class Block:
         return found[1] if found else None
 
 
-def blocks() -> list[Block]:
+def blocks(text: str = README) -> list[Block]:
     pattern = re.compile(
         r"(?:^<!-- not run: (?P<why>[^\n]+) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.M | re.S
     )
     return [
-        Block(found["language"], found["text"], README.count("\n", 0, found.start("text")), found["why"])
-        for found in pattern.finditer(README)
+        Block(found["language"], found["text"], text.count("\n", 0, found.start("text")), found["why"])
+        for found in pattern.finditer(text)
     ]
 
 
@@ -106,7 +107,11 @@ def test_every_target_of_make_exists() -> None:
 
 def test_every_wealtharena_command_is_understood() -> None:
     given = [
-        found for block in blocks() if block.language == "bash" for c in commands(block) if (found := arguments(c))
+        found
+        for block in [*blocks(), *blocks(CLUSTER)]
+        if block.language == "bash"
+        for c in commands(block)
+        if (found := arguments(c))
     ]
     assert {found[0] for found in given} == {"train", "evaluate", "report", "check"}
     for found in given:
@@ -149,7 +154,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, local_ray: None) -> 
 
 
 @pytest.mark.ray
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray")
 def test_the_blocks_run_in_order(folder: Path) -> None:
     for block in (block for block in blocks() if not block.not_run):
         if block.language == "bash":
