@@ -1,9 +1,11 @@
 """The team as an RLlib Algorithm: every member learns, none through another, and a checkpoint holds everything."""
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 import torch
 from ray import tune
 
@@ -184,3 +186,17 @@ def test_resources_are_asked_for_the_learners_of_every_member():
     request = Team.default_resource_request(mixed(num_env_runners=2).learners(num_learners=2).to_dict())
     cpus = [bundle.get("CPU", 0) for bundle in request.bundles]
     assert sum(cpus) == 1 + 2 + 2 * len(GROUPS)
+
+
+def test_a_lost_runner_is_replaced_and_the_run_goes_on():
+    algo = mixed(num_env_runners=2, rollout_fragment_length=5).build_algo()
+    algo.train()
+    ray.kill(algo.env_runner_group._worker_manager.actors()[1], no_restart=False)
+    for _ in range(20):
+        result = algo.train()
+        if algo.env_runner_group.num_healthy_remote_workers() == 2:
+            break
+        time.sleep(0.5)
+    steps = result["num_env_steps_sampled_lifetime"]
+    assert algo.train()["num_env_steps_sampled_lifetime"] == steps + 2 * 8 * 5
+    algo.stop()

@@ -51,7 +51,7 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
 
     def make_env(self) -> None:
         """Builds the environment. One copy is enough where remote runners do the sampling."""
-        samples = bool(self.worker_index) or self.config.num_env_runners == 0
+        self._samples = samples = bool(self.worker_index) or self.config.num_env_runners == 0
         env_class: type[ArrayEnv] = self.config.env
         params = env_class.Params.model_validate(dict(self.config.env_config))
         num_envs = self.config.num_envs_per_env_runner if samples else 1
@@ -156,11 +156,15 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
         return self.metrics.reduce()
 
     def get_state(self, components: Any = None, *, not_components: Any = None, **kwargs: Any) -> dict[str, Any]:
-        """The environment, the open decisions, the random stream; and the weights, if asked for."""
+        """The environment, the open decisions, the random stream; and the weights, if asked for.
+
+        The local runner of a team with remote ones does not sample: RLlib gives its state to a runner that was lost and
+        restarted, which then starts afresh with the weights alone.
+        """
         state: dict[str, Any] = {}
         if self._check_component(COMPONENT_RL_MODULE, components, not_components):
             state[COMPONENT_RL_MODULE] = self.module.get_state(**kwargs)
-        if self._check_component("sampler", components, not_components):
+        if self._samples and self._check_component("sampler", components, not_components):
             state["sampler"] = {
                 "env": self.env.get_state(),
                 "obs": self.obs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import yaml
 from wealtharena.document import shown
 from wealtharena.errors import UserError
 from wealtharena.experiment import Experiment, load_experiment
+from wealtharena.training.resources import of_this_machine, require
 from wealtharena.training.run_dir import RunDir, check_vacant, new_run, open_run
 
 
@@ -28,6 +30,8 @@ def begin(config: str, overrides: Sequence[str], out: Path | None) -> tuple[Expe
     if out is not None:
         check_vacant(out)
     experiment = load_experiment(config, overrides)
+    if "RAY_ADDRESS" not in os.environ:
+        require(experiment.spec, of_this_machine(), "this machine")
     run = new_run(experiment.spec.name, out)
     run.write_config(experiment.resolved())
     return experiment, run
