@@ -24,12 +24,13 @@ def require(spec: ExperimentSpec, available: Mapping[str, float], where: str) ->
     Raises:
         UserError: More is needed than there is.
     """
+    asked = f"sampling.runners = {spec.sampling.runners} and learning.learners = {spec.learning.learners}, for each"
     for name, needed in _needed(spec).items():
         if needed > available.get(name, 0.0):
             raise UserError(
-                f"sampling.runners = {spec.sampling.runners} and learning.learners = {spec.learning.learners}, for each "
-                f"of {len(spec.members)} members, need {needed:g} {name}, and {where} has {available.get(name, 0.0):g};"
-                " lower them (0 samples or learns in the training process), or use a larger cluster (RAY_ADDRESS)"
+                f"{asked} of {len(spec.members)} members, need {needed:g} {name}, and {where} has "
+                f"{available.get(name, 0.0):g}; lower them (0 samples or learns in the training process), "
+                "or use a larger cluster (RAY_ADDRESS)"
             )
 
 
