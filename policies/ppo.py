@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -27,7 +28,9 @@ class PPOParams(AlgorithmParams):
     clip: float = Field(0.2, gt=0, lt=1, description="how far the probability ratio may leave 1")
     entropy_coeff: float = Field(0.0, ge=0, description="weight of the entropy bonus")
     value_coeff: float = Field(0.5, ge=0, description="weight of the value loss")
-    value_clip: float = Field(10.0, gt=0, description="largest squared value error that still has a gradient")
+    value_clip: float | None = Field(
+        None, gt=0, description="largest squared value error that still has a gradient; null for no limit"
+    )
     epochs: int = Field(4, ge=1, description="passes over each iteration's rows")
     minibatch_size: int = Field(512, ge=1, description="rows of one gradient step")
 
@@ -64,7 +67,8 @@ class PPO(Algorithm):
                 clip_param=params.clip,
                 entropy_coeff=params.entropy_coeff,
                 vf_loss_coeff=params.value_coeff,
-                vf_clip_param=params.value_clip,
+                # RLlib's default of 10 starves the critic of its gradient wherever returns exceed a few units.
+                vf_clip_param=math.inf if params.value_clip is None else params.value_clip,
                 use_kl_loss=False,
                 grad_clip=params.grad_clip,
             )

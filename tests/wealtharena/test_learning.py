@@ -120,7 +120,7 @@ def test_four_cartpoles_half_ppo_half_dqn():
         "groups": {"left": ["0", "1"], "right": ["2", "3"]},
     }
     members = {
-        "left": PPO(PPOParams(lr=1e-3, epochs=6, minibatch_size=256, entropy_coeff=0.0, value_clip=1e4)),
+        "left": PPO(PPOParams(lr=1e-3, epochs=6, minibatch_size=256)),
         "right": DQN(DQNParams(lr=5e-4, epsilon_steps=20_000, batch_size=256, updates_per_step=1.0, tau=0.01)),
     }
     config = (
