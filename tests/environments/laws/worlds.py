@@ -1,0 +1,156 @@
+"""Random markets that the laws are tried on: every part of the data and of the configuration is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from environments.base import Transition
+from environments.market.env import MarketEnv
+from environments.market.panel import Panel, panel_from_frame
+from environments.market.record import MarketRecord
+from environments.market.rewards import Outcome
+from tests.environments.markets import CLASSES, FREE, bars, random_actions
+
+COPIES = 3
+STEPS = 30
+HEAVY = {"spread_bps": 1000, "commission_bps": 500, "impact": 10, "borrow_rate": 5}
+ACTIONS = ("trade", "levels", "continuous")
+
+
+class Make(Protocol):
+    """Builds a market on a panel that is at hand, as ``markets.market`` does."""
+
+    def __call__(self, panel: Panel, num_envs: int = 1, **params: Any) -> MarketEnv: ...
+
+
+class Turnover:
+    """A reward term of one's own."""
+
+    def __call__(self, outcome: Outcome) -> Tensor:
+        return -outcome.traded_EM
+
+
+def frame(seed: int) -> pd.DataFrame:
+    """One to four classes of one to three assets: gaps, late starts, delistings, jumps at the open, extra columns."""
+    rng = np.random.default_rng([seed, 1])
+    days = pd.date_range("2020-01-01", periods=int(rng.integers(45, 60)), freq=str(rng.choice(["D", "B", "36h"])))
+    classes = rng.choice(CLASSES, size=int(rng.integers(1, len(CLASSES) + 1)), replace=False)
+    symbols = [(str(name), i) for name in classes for i in range(int(rng.integers(1, 4)))]
+    table = pd.concat([_asset(*symbol, days, rng) for symbol in symbols], ignore_index=True)
+    if rng.random() < 0.3:
+        table["mood"] = np.where(rng.random(len(table)) < 0.2, np.nan, rng.standard_normal(len(table)))
+    return table
+
+
+def _asset(asset_class: str, number: int, days: pd.DatetimeIndex, rng: np.random.Generator) -> pd.DataFrame:
+    at = np.arange(len(days))
+    first = int(rng.integers(0, 15)) if rng.random() < 0.4 else 0
+    last = int(rng.integers(20, 30)) if number and rng.random() < 0.3 else len(days)
+    kept = (at >= first) & (at < last) & (rng.random(len(days)) < rng.choice([0.6, 0.9, 1.0]))
+    kept[first] = True
+    count = int(kept.sum())
+    gap, move = float(rng.choice([0.005, 0.03, 0.08])) * rng.standard_normal((2, count))
+    path, level = np.cumsum(gap + move), float(np.exp(rng.uniform(-3, 8)))
+    open_, close = level * np.exp(path - move), level * np.exp(path)
+    volume = rng.lognormal(14, 2, count) / level * rng.choice([0.0, 1.0])
+    return bars(f"{asset_class[:2].upper()}{number}", asset_class, days[kept], open_, close, volume)
+
+
+def panel_of(table: pd.DataFrame) -> Panel:
+    return panel_from_frame(table, origin="random")
+
+
+def params(seed: int, classes: tuple[str, ...]) -> dict[str, Any]:
+    """A configuration for the classes of a panel."""
+    rng = np.random.default_rng([seed, 2])
+    traders = {name: {"asset_class": name, "action": str(rng.choice(ACTIONS))} for name in classes}
+    for number in range(int(rng.choice([0, 0, 1, 2]))):
+        traders[f"other{number}"] = {"asset_class": str(rng.choice(classes)), "action": str(rng.choice(ACTIONS))}
+    allocator = {"every": int(rng.integers(1, 6)), "sharpness": float(rng.uniform(0.5, 6))}
+    weight = [float(w) * (rng.random() < 0.6) for w in rng.uniform(0, 1, 3)]
+    return {
+        "horizon": None if rng.random() < 0.3 else int(rng.integers(5, 15)),
+        "warmup": int(rng.integers(1, 8)),
+        "capital": float(rng.choice([1e3, 1e6, 1e10])),
+        "traders": traders,
+        "allocator": None if rng.random() < 0.2 else allocator,
+        "fusion": {"half_life": float(rng.uniform(1, 60)), "temperature": float(rng.choice([0.01, 0.1, 1]))},
+        "risk": {
+            "max_position": float(rng.uniform(0.1, 1)),
+            "max_class": float(rng.uniform(0.2, 1.5)),
+            "max_gross": float(rng.uniform(0.3, 2)),
+            "shorting": None if rng.random() < 0.2 else [name for name in classes if rng.random() < 0.6],
+        },
+        "costs": {name: _costs(rng) for name in classes if rng.random() < 0.8},
+        "cash_rate": float(rng.uniform(-0.05, 0.1)),
+        "reward": {
+            "profit": float(rng.uniform(0.1, 2)),
+            "cost": weight[0],
+            "drawdown": weight[1],
+            "terms": {f"{__name__}:Turnover": weight[2]} if weight[2] else {},
+            "scale": float(rng.choice([1, 100])),
+        },
+    }
+
+
+def _costs(rng: np.random.Generator) -> dict[str, float]:
+    drawn = {
+        "spread_bps": float(rng.uniform(0, 100)),
+        "commission_bps": float(rng.uniform(0, 50)),
+        "impact": float(rng.uniform(0, 3)),
+        "borrow_rate": float(rng.uniform(0, 0.3)),
+    }
+    return (FREE, HEAVY, drawn, drawn)[int(rng.integers(4))]
+
+
+def world(make: Make, seed: int, num_envs: int = COPIES, **changes: Any) -> MarketEnv:
+    """A random configuration on a random panel."""
+    panel = panel_of(frame(seed))
+    return make(panel, num_envs, **{**params(seed, panel.classes), **changes})
+
+
+def free(panel: Panel) -> dict[str, dict[str, float]]:
+    """Zero costs in every class."""
+    return dict.fromkeys(panel.classes, FREE)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step, and what was held before it: shares follow from recorded values and the panel's closes alone."""
+
+    nav_E: Tensor
+    before_EN: Tensor
+    after_EN: Tensor
+    last_EN: Tensor
+    open_EN: Tensor
+    close_EN: Tensor
+    record: MarketRecord
+    transition: Transition
+
+
+def played(env: MarketEnv, seed: int, steps: int = STEPS) -> Iterator[Step]:
+    """Random steps from a reset on."""
+    env.reset(seed=seed)
+    capital_E = torch.full((env.num_envs,), env.params.capital, dtype=torch.float64)
+    nav_E, shares_EN = capital_E, torch.zeros(env.num_envs, len(env.panel.symbols), dtype=torch.float64)
+    for i in range(steps):
+        transition = env.step(random_actions(env, seed + i))
+        record = env.record
+        last_EN, open_EN, close_EN = prices(env.panel, record.bar_E)
+        after_EN = record.value_EN / close_EN
+        yield Step(nav_E, shares_EN, after_EN, last_EN, open_EN, close_EN, record, transition)
+        nav_E = torch.where(transition.done, capital_E, record.nav_E)
+        shares_EN = torch.where(transition.done[:, None], 0.0, after_EN)
+
+
+def prices(panel: Panel, bar_E: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Close before, open and close of each copy's bar."""
+    open_TN, close_TN = torch.from_numpy(panel.open_TN), torch.from_numpy(panel.close_TN)
+    return close_TN[bar_E - 1], open_TN[bar_E], close_TN[bar_E]
