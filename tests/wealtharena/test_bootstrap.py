@@ -8,6 +8,20 @@ from hypothesis import strategies as st
 from tests.wealtharena.tracks import track_from_returns
 from wealtharena.evidence import bootstrap
 
+YEAR_OF_BARS = 365.25
+
+
+def difference(team, other):
+    return bootstrap.Resampled.of(team).minus(bootstrap.Resampled.of(other))
+
+
+def autoregressive(random, *, series, bars, memory):
+    """Series of variance 1 and autocorrelation ``memory``: (series, bars)."""
+    value = random.normal(size=(series, bars))
+    for bar in range(1, bars):
+        value[:, bar] = memory * value[:, bar - 1] + np.sqrt(1 - memory**2) * value[:, bar]
+    return value
+
 
 @pytest.mark.parametrize(("bars", "block"), [(1, 1), (27, 3), (500, 8), (1000, 10)])
 def test_block_length_is_the_cube_root(bars, block):
@@ -45,6 +59,57 @@ def test_interval_covers_the_mean_of_independent_bars():
     assert 0.89 <= np.mean(covered) <= 0.99
 
 
+@pytest.fixture
+def few_draws(monkeypatch):
+    """The same 500 resamples of 160 bars for every series: a quarter of the usual number, drawn once."""
+    index = bootstrap.resample(160, block=bootstrap.block_length(160), resamples=500)
+    monkeypatch.setattr(bootstrap, "resample", lambda bars, *, block: index)
+
+
+@pytest.mark.usefixtures("few_draws")
+@pytest.mark.parametrize("memory", [0.0, 0.2])
+def test_interval_of_the_sharpe_ratio_covers_the_true_one(memory):
+    mean, deviation = 0.0005, 0.01
+    true = mean / deviation * np.sqrt(YEAR_OF_BARS)
+    series = mean + deviation * autoregressive(np.random.default_rng(11), series=200, bars=160, memory=memory)
+    found = [bootstrap.Resampled.of(track_from_returns(returns)).intervals()["sharpe"] for returns in series]
+    assert 0.90 <= np.mean([one.low <= true <= one.high for one in found]) <= 0.98
+
+
+@pytest.mark.usefixtures("few_draws")
+def test_interval_of_the_difference_covers_the_true_one():
+    edge, shared, own = 0.0005, 0.01, 0.003
+    random = np.random.default_rng(12)
+    market = shared * autoregressive(random, series=200, bars=160, memory=0.1)
+    teams = market + edge + own * random.normal(size=market.shape)
+    true = edge / np.hypot(shared, own) * np.sqrt(YEAR_OF_BARS)
+    pairs = zip(teams, market, strict=True)
+    found = [difference(track_from_returns(team), track_from_returns(other))["sharpe"] for team, other in pairs]
+    assert 0.90 <= np.mean([one.low <= true <= one.high for one in found]) <= 0.98
+
+
+def test_both_tracks_are_drawn_with_the_same_bars():
+    random = np.random.default_rng(2)
+    team, other = random.normal(0.001, 0.01, 60), random.normal(0, 0.02, 60)
+    gaps = difference(track_from_returns(team), track_from_returns(other))
+    expected = {"annual_return": [], "sharpe": []}
+    for bars in bootstrap.resample(60, block=4):
+        grown = [np.prod(1 + returns[bars]) ** (YEAR_OF_BARS / 60) for returns in (team, other)]
+        ratio = [returns[bars].mean() / returns[bars].std(ddof=1) * np.sqrt(YEAR_OF_BARS) for returns in (team, other)]
+        expected["annual_return"].append(grown[0] - grown[1])
+        expected["sharpe"].append(ratio[0] - ratio[1])
+    for name, draws in expected.items():
+        assert [gaps[name].low, gaps[name].high] == pytest.approx(np.quantile(draws, [0.025, 0.975]))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_differences_the_other_way_round_are_mirrored(seed):
+    one, other = (track_from_returns(row) for row in np.random.default_rng(seed).normal(0.001, 0.02, (2, 40)))
+    there, back = difference(one, other)["sharpe"], difference(other, one)["sharpe"]
+    assert (there.value, there.low, there.high) == pytest.approx((-back.value, -back.high, -back.low))
+
+
 def test_blocks_widen_the_interval_of_dependent_bars():
     random = np.random.default_rng(5)
     series = np.convolve(random.normal(size=2000), np.ones(10), mode="valid")
@@ -57,7 +122,7 @@ def test_blocks_widen_the_interval_of_dependent_bars():
 
 def test_the_same_track_differs_by_nothing():
     track = track_from_returns(np.random.default_rng(0).normal(0, 0.01, 200))
-    for gap in bootstrap.difference(track, track).values():
+    for gap in difference(track, track).values():
         assert (gap.value, gap.low, gap.high) == (0.0, 0.0, 0.0)
         assert gap.verdict == bootstrap.SAME
 
@@ -68,7 +133,7 @@ def test_verdict_on_a_paired_difference(edge, verdict):
     market = random.normal(0, 0.02, 400)
     other = track_from_returns(market, name="equal_weight")
     team = track_from_returns(market + edge + random.normal(0, 0.002, 400))
-    gaps = bootstrap.difference(team, other)
+    gaps = difference(team, other)
     assert {name: gap.verdict for name, gap in gaps.items()} == dict.fromkeys(("annual_return", "sharpe"), verdict)
     assert gaps["annual_return"].low < gaps["annual_return"].value < gaps["annual_return"].high
 
@@ -76,30 +141,30 @@ def test_verdict_on_a_paired_difference(edge, verdict):
 def test_pairing_cancels_what_moves_both():
     random = np.random.default_rng(1)
     market, noise = random.normal(0, 0.02, 400), random.normal(0, 0.001, 400)
-    paired = bootstrap.difference(track_from_returns(market + noise), track_from_returns(market))["sharpe"]
-    apart = bootstrap.difference(track_from_returns(market[::-1] + noise), track_from_returns(market))["sharpe"]
+    paired = difference(track_from_returns(market + noise), track_from_returns(market))["sharpe"]
+    apart = difference(track_from_returns(market[::-1] + noise), track_from_returns(market))["sharpe"]
     assert paired.high - paired.low < 0.5 * (apart.high - apart.low)
 
 
 def test_few_bars_have_a_value_but_no_interval():
     short = track_from_returns([0.01, -0.02, 0.01])
-    found = bootstrap.intervals(short)["sharpe"]
+    found = bootstrap.Resampled.of(short).intervals()["sharpe"]
     assert found.value is not None
     assert found.low is None
-    gap = bootstrap.difference(short, track_from_returns([0.02, 0.01, 0.03]))["annual_return"]
+    gap = difference(short, track_from_returns([0.02, 0.01, 0.03]))["annual_return"]
     assert gap.low is None
     assert gap.verdict == bootstrap.SAME
 
 
 def test_cash_has_no_sharpe_to_resample():
-    found = bootstrap.intervals(track_from_returns(np.zeros(60)))
+    found = bootstrap.Resampled.of(track_from_returns(np.zeros(60))).intervals()
     assert found["sharpe"] == bootstrap.Interval(None)
     assert found["annual_return"].as_dict() == {"value": 0.0, "low": 0.0, "high": 0.0}
 
 
 def test_tracks_of_different_windows_are_refused():
     with pytest.raises(ValueError, match="cover different dates"):
-        bootstrap.difference(track_from_returns([0.1] * 30), track_from_returns([0.1] * 31))
+        difference(track_from_returns([0.1] * 30), track_from_returns([0.1] * 31))
 
 
 @settings(max_examples=25, deadline=None)

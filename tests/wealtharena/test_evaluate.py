@@ -19,6 +19,7 @@ from wealtharena.evidence.episodes import evaluate_episodes
 from wealtharena.evidence.evaluate import evaluate_market, run_baselines, run_team
 from wealtharena.evidence.files import write_json
 from wealtharena.evidence.metrics import summary
+from wealtharena.evidence.sharpe import confidence
 from wealtharena.evidence.table import result_table
 from wealtharena.evidence.tally import Tally
 
@@ -74,6 +75,33 @@ def test_the_file_holds_what_the_design_asks_for(evaluation):
     assert content["seeds"] == [7]
     assert {"torch", "numpy", "python"} <= content["versions"].keys()
     assert content["difference"]["sharpe"]["verdict"] in {"above", "below", "not distinguishable"}
+    assert content["differences"].keys() == set(BASELINES)
+    assert content["differences"]["equal_weight"]["sharpe"] == content["difference"]["sharpe"]
+
+
+def test_the_file_says_how_sure_the_sharpe_ratio_is(evaluation):
+    content, team = evaluation.content, evaluation.tracks[0]
+    assert content["team"]["psr"] == confidence(team)["psr"]
+    assert 0 < content["baselines"]["momentum"]["psr"] < 1
+    assert content["baselines"]["cash"]["psr"] is None
+    trials = content["trials"]
+    assert (trials["count"], trials["counted"], trials["luck"]) == (1, "seeds of this run", 0.0)
+    assert trials["dsr"] == content["team"]["psr"]
+    assert [more["count"] for more in trials["if_more"]] == [10, 100]
+    assert trials["dsr"] > trials["if_more"][0]["dsr"] > trials["if_more"][1]["dsr"]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "told", "count", "counted", "more"),
+    [((1, 2, 3), None, 3, "seeds of this run", [10, 100]), ((1,), 40, 40, "given", [100])],
+)
+def test_the_trials_are_the_seeds_unless_they_are_given(seeds, told, count, counted, more):
+    params = market()
+    policies = random_policies(MarketEnv(params, num_envs=1))
+    found = evaluate_market(MarketEnv, params, policies, seeds=seeds, trials=told).content["trials"]
+    assert (found["count"], found["counted"]) == (count, counted)
+    assert found["luck"] > 0
+    assert [other["count"] for other in found["if_more"]] == more
 
 
 def test_group_results_add_up_to_the_portfolio(evaluation):
@@ -94,7 +122,7 @@ def test_action_shares_are_shares(evaluation):
 def test_written_files_can_be_read_back(evaluation, tmp_path):
     path = evaluation.write(tmp_path / "new")
     content = json.loads(path.read_text())
-    assert content["team"] == pytest.approx(summary(evaluation.tracks[0]))
+    assert content["team"] == pytest.approx(summary(evaluation.tracks[0]) | confidence(evaluation.tracks[0]))
     table = pd.read_parquet(path.parent / "evaluation_tracks.parquet")
     team = table[table["track"] == "team"].reset_index(drop=True)
     np.testing.assert_array_equal(team["nav"], evaluation.tracks[0].nav)
@@ -126,6 +154,8 @@ def test_the_result_table_names_window_costs_and_interval(evaluation):
     assert table.row_count == 1 + len(BASELINES)
     assert evaluation.content["windows"]["test"]["end"] in table.title
     assert "95% intervals" in table.caption.plain
+    assert "Confidence that its Sharpe is above zero" in table.caption.plain
+    assert "Counting 1 trial (seeds of this run)" in table.caption.plain
     assert "crypto 13 bps" in table.caption.plain
 
 

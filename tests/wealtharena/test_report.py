@@ -19,7 +19,7 @@ from wealtharena.evidence.actions import month_table
 from wealtharena.evidence.episodes import evaluate_episodes
 from wealtharena.evidence.evaluate import evaluate_market
 from wealtharena.evidence.report import write_report
-from wealtharena.evidence.wording import bounds, made_up, number, signed, trust, verdict
+from wealtharena.evidence.wording import against, bounds, made_up, number, signed, tries, trust, verdict
 
 CONFIG = """
 name: "try <b>& "
@@ -110,6 +110,7 @@ def test_the_page_holds_every_part(run_dir):
     assert sections == [
         "Equity against the baselines",
         "Results table",
+        "Skill or luck",
         "Capital and classes",
         "Monthly returns",
         "What the agents did",
@@ -199,6 +200,9 @@ def test_numbers_in_words():
     assert number(-0.001, "ratio") == "0.00"
     assert number(0.00214, "percent") == "0.21%"
     assert number(-0.25, "percent") == "−25.0%"
+    assert number(0.9, "confidence") == "90%"
+    assert number(0.999, "confidence") == "over 99%"
+    assert number(0.001, "confidence") == "under 1%"
     assert signed(0.5, "points") == "+50.0"
     assert bounds({"low": -0.1, "high": 0.2}, "percent") == "−10.0% to +20.0%"
     assert bounds({"low": None, "high": None}, "percent") == ""
@@ -209,6 +213,45 @@ def test_numbers_in_words():
 )
 def test_the_verdict_follows_the_interval(found, said):
     assert said in verdict({"difference": {"annual_return": {"verdict": found}}})
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ("above", "above momentum"),
+        ("below", "below momentum"),
+        ("not distinguishable", "not distinguishable from momentum"),
+    ],
+)
+def test_a_sharpe_ratio_is_compared_by_its_interval(found, said):
+    assert against({"verdict": found}, "momentum") == said
+
+
+def test_tries_are_counted_and_more_are_asked_about():
+    more = [{"count": 100, "luck": 2.5, "dsr": 0.31}]
+    alone = {"count": 1, "counted": "seeds of this run", "luck": 0.0, "dsr": 0.87, "if_more": more}
+    assert tries(alone) == [
+        "Counting 1 trial (seeds of this run), the deflated Sharpe ratio is 87%.",
+        "Whatever else was tried on this window counts as well: it would be 31% as the best of 100.",
+    ]
+    many = {"count": 400, "counted": "given", "luck": 2.9, "dsr": 0.2, "if_more": []}
+    assert tries(many) == [
+        "Counting 400 trials (given), the deflated Sharpe ratio is 20%: "
+        "without skill the best of 400 would show a Sharpe of about 2.90.",
+        "Whatever else was tried on this window counts as well.",
+    ]
+    assert tries(alone | {"dsr": None}) == []
+
+
+def test_the_page_compares_with_every_baseline(run_dir, evaluation):
+    text = write_report(run_dir).read_text(encoding="utf-8")
+    section = text[text.index('<h2 id="luck-section">') : text.index('<h2 id="capital-section">')]
+    assert "Cash" not in section
+    for name in ("Equal weight", "Buy and hold", "Inverse volatility", "Momentum", "Minimum variance"):
+        assert name in section
+    assert section.count(" it</td>") == 5
+    assert evaluation.content["windows"]["test"]["end"] in section
+    assert "after costs" in section
 
 
 def test_one_seed_is_said_to_be_one():

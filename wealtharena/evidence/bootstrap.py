@@ -4,16 +4,21 @@ Bars are drawn in blocks of geometric length that wrap around the end, so that r
 (momentum, volatility clustering) and are stationary. The expected block is T^(1/3) bars, the rate that minimises the
 error of the variance estimate (Hall, Horowitz & Jing 1995). Intervals are percentile intervals. Two tracks are
 resampled with the same bars (paired), so what moves both of them cancels.
+
+Measured on 200 simulated series each, the 95% interval of a Sharpe ratio covers the true one in 92 to 97% of them for
+independent bars and for volatility clusters (GARCH), from 120 bars on. Where returns have an autocorrelation of 0.4 it
+does in 88% at 120 and at 250 bars, and in 94% at 750.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from wealtharena.evidence.metrics import SPREADLESS, annual_return, excess_returns, sharpe, volatility
-from wealtharena.evidence.track import FloatArray, IntArray, Track
+from wealtharena.evidence.track import DateArray, FloatArray, IntArray, Track
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -82,46 +87,60 @@ def mean_interval(values: FloatArray, seed: int = SEED) -> Interval:
     return interval(float(values.mean()), drawn.mean(axis=1))
 
 
-def intervals(track: Track, cash_rate: float = 0.0) -> dict[str, Interval]:
-    """Annual return, Sharpe and volatility of one track, each with its interval."""
-    draws = _draws(track, cash_rate)
-    return {name: interval(value, draws.get(name, NO_DRAWS)) for name, value in _values(track, cash_rate).items()}
+@dataclass(frozen=True)
+class Resampled:
+    """``annual_return``, ``sharpe`` and ``volatility`` of a track, and of each resample of its bars.
 
-
-def difference(team: Track, other: Track, cash_rate: float = 0.0) -> dict[str, Interval]:
-    """``annual_return`` and ``sharpe`` of the team minus another track over the same bars, paired.
-
-    Raises:
-        ValueError: The two tracks do not cover the same dates.
+    Attributes:
+        name: The track's.
+        dates: The track's.
+        values: Of the track itself; None where undefined.
+        draws: (resamples,) of each; nothing for a track that is too short.
     """
-    if not np.array_equal(team.dates, other.dates):
-        raise ValueError(
-            f"tracks {team.name!r} and {other.name!r} cover different dates: compare tracks of one evaluation"
-        )
-    ours, theirs = _values(team, cash_rate), _values(other, cash_rate)
-    our_draws, their_draws = _draws(team, cash_rate), _draws(other, cash_rate)
-    return {
-        name: interval(
-            _minus(ours[name], theirs[name]), our_draws.get(name, NO_DRAWS) - their_draws.get(name, NO_DRAWS)
-        )
-        for name in ("annual_return", "sharpe")
-    }
+
+    name: str
+    dates: DateArray
+    values: Mapping[str, float | None]
+    draws: Mapping[str, FloatArray]
+
+    @classmethod
+    def of(cls, track: Track, cash_rate: float = 0.0) -> Resampled:
+        """Resamples a track. Tracks of one length are all resampled alike, and so are paired."""
+        values = {
+            "annual_return": annual_return(float(track.nav[-1] / track.nav[0]), track.years),
+            "sharpe": sharpe(excess_returns(track, cash_rate), track.years),
+            "volatility": volatility(track.returns_T, track.years),
+        }
+        return cls(track.name, track.dates, values, _draws(track, cash_rate))
+
+    def intervals(self) -> dict[str, Interval]:
+        """Each of the values with its interval."""
+        return {name: interval(value, self.draws.get(name, NO_DRAWS)) for name, value in self.values.items()}
+
+    def minus(self, other: Resampled) -> dict[str, Interval]:
+        """Differences of ``annual_return`` and ``sharpe`` from another track over the same bars, draw by draw.
+
+        Raises:
+            ValueError: The two tracks do not cover the same dates.
+        """
+        if not np.array_equal(self.dates, other.dates):
+            raise ValueError(
+                f"tracks {self.name!r} and {other.name!r} cover different dates: compare tracks of one evaluation"
+            )
+        return {
+            name: interval(
+                _minus(self.values[name], other.values[name]),
+                self.draws.get(name, NO_DRAWS) - other.draws.get(name, NO_DRAWS),
+            )
+            for name in ("annual_return", "sharpe")
+        }
 
 
 def _minus(left: float | None, right: float | None) -> float | None:
     return None if left is None or right is None else left - right
 
 
-def _values(track: Track, cash_rate: float) -> dict[str, float | None]:
-    return {
-        "annual_return": annual_return(float(track.nav[-1] / track.nav[0]), track.years),
-        "sharpe": sharpe(excess_returns(track, cash_rate), track.years),
-        "volatility": volatility(track.returns_T, track.years),
-    }
-
-
 def _draws(track: Track, cash_rate: float) -> dict[str, FloatArray]:
-    """The same of every resample; nothing for a short track. Tracks of one length are drawn alike: paired."""
     bars, years = len(track.returns_T), track.years
     if bars < FEWEST_BARS or years <= 0:
         return {}

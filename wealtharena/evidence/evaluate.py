@@ -12,10 +12,11 @@ from torch import Tensor
 from environments.market import roster
 from environments.market.config import Action, MarketParams
 from environments.market.env import MarketEnv
+from wealtharena.evidence import sharpe
 from wealtharena.evidence.baselines import BASELINES, Baseline, BoolArray, History
-from wealtharena.evidence.bootstrap import LEVEL, RESAMPLES, block_length, difference, intervals
+from wealtharena.evidence.bootstrap import LEVEL, RESAMPLES, Resampled, block_length
 from wealtharena.evidence.evaluation import Evaluation, versions
-from wealtharena.evidence.metrics import find_trades, summary
+from wealtharena.evidence.metrics import excess_returns, find_trades, summary
 from wealtharena.evidence.recorder import Recorder
 from wealtharena.evidence.tally import Tally
 from wealtharena.evidence.track import IntArray, Track
@@ -24,6 +25,7 @@ Policy = Callable[[Tensor], Tensor]
 """Observations (E, A, F) of one group -> actions (E, A) or (E, A, U)."""
 
 TEAM, AGAINST = "team", "equal_weight"
+MORE_TRIALS = (10, 100)
 
 
 def evaluate_market(
@@ -33,6 +35,7 @@ def evaluate_market(
     *,
     train_window: tuple[str, str] | None = None,
     seeds: Sequence[int] = (),
+    trials: int | None = None,
     rules: Mapping[str, Baseline] = BASELINES,
     device: str = "cpu",
 ) -> Evaluation:
@@ -44,6 +47,7 @@ def evaluate_market(
         policies: group -> policy, for every group of the market.
         train_window: First and last date of the training, for the record.
         seeds: Seeds of the training, for the record.
+        trials: How many teams were tried on this window, of which this is the best; as many as ``seeds`` if not given.
         rules: The baselines; ``equal_weight`` must be among them, since the team is measured against it.
         device: Where the market runs.
     """
@@ -57,6 +61,7 @@ def evaluate_market(
         "bars": len(team.returns_T),
         "years": team.years,
         **_compared(team, others, whole.cash_rate),
+        "trials": _trials(team, whole.cash_rate, seeds, trials),
         "agents": {name: _agents(team, team_env, name, tally) for name, tally in tallies.items()},
         "classes": _classes(team),
         "costs": _cost_model(whole, team.classes),
@@ -122,15 +127,20 @@ def _history(env: MarketEnv, bar: int, listed_N: BoolArray, ordered_N: BoolArray
 
 
 def _compared(team: Track, others: Sequence[Track], cash_rate: float) -> dict[str, Any]:
-    """The numbers of the team and of the baselines, their intervals, and the team's difference from equal weight."""
-    against = next(track for track in others if track.name == AGAINST)
-    gaps = difference(team, against, cash_rate)
+    """The numbers of the team and of the baselines, their intervals, and the team's differences from the baselines."""
+    tracks = {track.name: track for track in (team, *others)}
+    found = {name: summary(track, cash_rate) | sharpe.confidence(track, cash_rate) for name, track in tracks.items()}
+    drawn = {name: Resampled.of(track, cash_rate) for name, track in tracks.items()}
+    gaps = {
+        other.name: {name: gap.as_dict(verdict=True) for name, gap in drawn[team.name].minus(drawn[other.name]).items()}
+        for other in others
+    }
     return {
-        "team": summary(team, cash_rate),
-        "baselines": {track.name: summary(track, cash_rate) for track in others},
+        "team": found.pop(team.name),
+        "baselines": found,
         "intervals": {
-            track.name: {name: found.as_dict() for name, found in intervals(track, cash_rate).items()}
-            for track in (team, *others)
+            track: {name: interval.as_dict() for name, interval in draws.intervals().items()}
+            for track, draws in drawn.items()
         },
         "difference": {
             "against": AGAINST,
@@ -138,8 +148,20 @@ def _compared(team: Track, others: Sequence[Track], cash_rate: float) -> dict[st
             "method": "stationary block bootstrap, paired, percentile (Politis & Romano 1994)",
             "block_length": block_length(len(team.returns_T)),
             "resamples": RESAMPLES,
-            **{name: gap.as_dict(verdict=True) for name, gap in gaps.items()},
+            **gaps[AGAINST],
         },
+        "differences": gaps,
+    }
+
+
+def _trials(team: Track, cash_rate: float, seeds: Sequence[int], trials: int | None) -> dict[str, Any]:
+    """The team's Sharpe ratio as the best of the trials, and as the best of more than were counted."""
+    found = sharpe.estimate(excess_returns(team, cash_rate))
+    count = max(1, len(seeds)) if trials is None else trials
+    return {
+        **sharpe.as_best_of(found, count, team.years),
+        "counted": "seeds of this run" if trials is None else "given",
+        "if_more": [sharpe.as_best_of(found, more, team.years) for more in MORE_TRIALS if more > count],
     }
 
 

@@ -51,7 +51,7 @@ def render(run_dir: Path) -> str:
         "number": wording.number,
         "signed": wording.signed,
         "bounds": wording.bounds,
-        "against_zero": wording.against_zero,
+        "against": wording.against,
         "name_of": wording.name_of,
         "metrics": wording.METRICS,
     }
@@ -82,7 +82,11 @@ def _market(result: Mapping[str, Any] | None, tracks: Mapping[str, pd.DataFrame]
     """The parts that only a market has."""
     if result is None or result["kind"] != "market":
         return None
-    said = {"verdict": wording.verdict(result), "sentences": wording.explanation(result)}
+    said = {
+        "verdict": wording.verdict(result),
+        "sentences": wording.explanation(result),
+        "tries": wording.tries(result["trials"]),
+    }
     return said | _tracked(tracks, list(result["classes"]))
 
 

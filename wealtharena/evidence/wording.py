@@ -44,15 +44,17 @@ def name_of(track: str) -> str:
 
 
 def number(value: float | None, style: str) -> str:
-    """Writes a number as percent, points (of percent), ratio, reward, times or count; a dash for None."""
+    """Writes a number in a style: ``percent``, ``points`` of percent, ``ratio``, ...; a dash for None."""
     if value is None:
         return UNDEFINED
     written = {
         "points": f"{100 * value:,.1f}",
         "percent": f"{100 * value:,.{2 if 0 < abs(value) < 0.01 else 1}f}%",
+        "confidence": "over 99%" if value > 0.995 else "under 1%" if value < 0.005 else f"{value:.0%}",
         "ratio": f"{value:.2f}",
         "reward": f"{value:.4f}",
         "times": f"{value:,.1f}\u00d7",
+        "years": f"{value:,.1f}" if value < 1000 else "over 1,000",
         "count": f"{value:,.0f}",
     }[style]
     is_zero = not any(digit in written for digit in "123456789")
@@ -118,9 +120,25 @@ def trust(seeds: Sequence[int], years: float) -> str:
     )
 
 
-def against_zero(gap: Mapping[str, Any]) -> str:
-    """Where an interval lies: above zero, below zero, or not distinguishable from zero."""
-    return f"{gap['verdict']} zero" if gap["verdict"] in (ABOVE, BELOW) else f"{gap['verdict']} from zero"
+def against(gap: Mapping[str, Any], other: str) -> str:
+    """Where the interval of a difference puts the team: above the other, below it, or not distinguishable from it."""
+    return f"{gap['verdict']} {other}" if gap["verdict"] in (ABOVE, BELOW) else f"{gap['verdict']} from {other}"
+
+
+def tries(trials: Mapping[str, Any]) -> list[str]:
+    """What the team's Sharpe ratio is worth as the best of the trials that were run, and of more than were counted."""
+    if trials["dsr"] is None:
+        return []
+    count = trials["count"]
+    counted = f"{count:,} {'trial' if count == 1 else 'trials'} ({trials['counted']})"
+    said = f"Counting {counted}, the deflated Sharpe ratio is {number(trials['dsr'], 'confidence')}"
+    if count > 1:
+        said += f": without skill the best of {count:,} would show a Sharpe of about {number(trials['luck'], 'ratio')}"
+    more = ", ".join(
+        f"{number(found['dsr'], 'confidence')} as the best of {found['count']}" for found in trials["if_more"]
+    )
+    asked = "Whatever else was tried on this window counts as well" + (f": it would be {more}." if more else ".")
+    return [f"{said}.", asked]
 
 
 def _gaps(difference: Mapping[str, Any]) -> str:
@@ -133,4 +151,7 @@ def _gaps(difference: Mapping[str, Any]) -> str:
     )
     if risk["value"] is None or risk["low"] is None:
         return f"{said}."
-    return f"{said}; in Sharpe it is {signed(risk['value'], 'ratio')} ({bounds(risk, 'ratio')}), {against_zero(risk)}."
+    return (
+        f"{said}; in Sharpe it is {signed(risk['value'], 'ratio')} ({bounds(risk, 'ratio')}): "
+        f"{against(risk, 'equal weight')}."
+    )
