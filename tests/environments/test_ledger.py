@@ -1,5 +1,7 @@
 """The ledger against numbers worked by hand."""
 
+from decimal import Decimal, localcontext
+
 import pytest
 import torch
 from torch import Tensor
@@ -84,3 +86,38 @@ def test_long_and_short_mirror_each_other():
         long, up, *_ = play(long, 4, *map(float, prices), cost=0)
         short, down, *_ = play(short, -4, *map(float, mirrored), cost=0)
         assert up == down
+
+
+def test_ten_thousand_bars_are_exact_to_a_billionth():
+    """Against the same sums in 50 decimal digits: two copies, one long and one short on the whole, three assets."""
+    bars, generator = 10_000, torch.Generator().manual_seed(3)
+
+    def noise(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, dtype=torch.float64)
+
+    price_TEN = 50 + noise(bars + 1, 2, 3) * 100
+    open_TEN, shares_TEN = 50 + noise(bars, 2, 3) * 100, (noise(bars, 2, 3) - 0.4) * torch.tensor([[[3.0], [-3.0]]])
+    cost_TEN, borrow, interest = noise(bars, 2, 3) * 1e-2, 1e-5, 1e-5
+    book = Book(torch.full((2,), 1e5, dtype=torch.float64), torch.zeros_like(price_TEN[0]), price_TEN[0], price_TEN[0])
+    for t in range(bars):
+        carry_EN, interest_E = accrue(book, torch.full_like(book.price_EN, borrow), row(interest, interest)[0])
+        fills = Fills(shares_TEN[t], (shares_TEN[t] - book.shares_EN).abs() * open_TEN[t], cost_TEN[t])
+        book, _ = settle(book, fills, open_TEN[t], price_TEN[t + 1], carry_EN, interest_E)
+    with localcontext(prec=50):
+        cash_E = [exact_cash(e, price_TEN, open_TEN, shares_TEN, cost_TEN, borrow, interest) for e in range(2)]
+    assert book.cash_E.tolist() == pytest.approx([float(cash) for cash in cash_E], rel=1e-9)
+
+
+def exact_cash(
+    e: int, price_TEN: Tensor, open_TEN: Tensor, shares_TEN: Tensor, cost_TEN: Tensor, borrow: float, interest: float
+) -> Decimal:
+    """The cash of one copy after all bars, by the module's own formula, in decimals."""
+    cash, held_N = Decimal(100_000), [Decimal(0)] * 3
+    columns = (price_TEN[:-1, e], open_TEN[:, e], shares_TEN[:, e], cost_TEN[:, e])
+    for row in zip(*(column.tolist() for column in columns), strict=True):
+        price_N, open_N, shares_N, cost_N = ([Decimal(value) for value in values] for values in row)
+        short = sum(min(held * price, Decimal(0)) for held, price in zip(held_N, price_N, strict=True))
+        cash += Decimal(interest) * (cash + short) + Decimal(borrow) * short
+        cash -= sum((new - held) * at for new, held, at in zip(shares_N, held_N, open_N, strict=True)) + sum(cost_N)
+        held_N = shares_N
+    return cash

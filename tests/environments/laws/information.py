@@ -38,13 +38,16 @@ def a_fill_is_at_the_next_open(make: Make, seed: int) -> None:
     env.reset()
     assets = len(panel.symbols)
     target_EN = torch.from_numpy(rng.uniform(-0.9, 0.9, (COPIES, assets)) / assets)
+    shares_EN, none_EN = torch.zeros_like(target_EN), torch.zeros(COPIES, assets, dtype=torch.bool)
+    first = 1 + int(rng.integers(0, 15))
+    for _ in range(1, first):
+        env.trade(target_EN, none_EN)
     waiting_EN = env.listed_EN()
-    none_EN, shares_EN = torch.zeros_like(waiting_EN), torch.zeros_like(target_EN)
     nav_E1 = torch.full((COPIES, 1), env.params.capital, dtype=torch.float64)
-    for bar in range(1, 10):
+    for bar in range(first, first + 10):
         last_EN, open_EN, close_EN = prices(panel, env.bar_E + 1)
         nav_E1 = nav_E1 + (shares_EN * (open_EN - last_EN)).sum(1, keepdim=True)
-        record = env.trade(target_EN, waiting_EN if bar == 1 else none_EN)
+        record = env.trade(target_EN, waiting_EN if bar == first else none_EN)
         fills_EN = waiting_EN & torch.from_numpy(panel.traded_TN[bar])
         shares_EN = torch.where(fills_EN, target_EN * nav_E1 / open_EN, shares_EN)
         assert torch.allclose(record.value_EN, shares_EN * close_EN, rtol=1e-9)
