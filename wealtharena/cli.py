@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 import environments
 import policies
@@ -25,6 +25,7 @@ from policies.errors import MemberError
 from wealtharena.errors import UserError
 from wealtharena.evidence.check import check_laws
 from wealtharena.evidence.data_summary import summarise
+from wealtharena.evidence.data_warnings import DataWarning, data_warnings
 from wealtharena.evidence.report import write_report
 from wealtharena.evidence.table import result_table
 from wealtharena.experiment import Experiment, load_experiment
@@ -37,6 +38,7 @@ from wealtharena.training.stopping import StopSignal
 from wealtharena.training.train import Outcome, train
 
 BAD_INPUT, LAW_BROKEN, INTERRUPTED = 2, 1, 130
+SYMBOLS_SHOWN = 8
 
 app = typer.Typer(
     name="wealtharena",
@@ -247,6 +249,7 @@ def check_command(config: Config, overrides: Overrides, verbose: Verbose = False
     """Check an experiment before training: the file, the data, and the environment's laws on that data.
 
     Takes less than a minute and writes nothing. Exit code 1 if a law does not hold, 2 if the input is wrong.
+    Of prices that look wrong, or flatter every strategy, it warns.
 
     [bold]Example[/bold]
 
@@ -282,3 +285,23 @@ def _describe_data(console: Console, experiment: Experiment) -> None:
     console.print(f"train {_span(experiment.train_dates)}, test {_span(experiment.test_dates)}", highlight=False)
     for note in experiment.notes:
         console.print(f"note: {escape(note)}", soft_wrap=True, highlight=False)
+    if world.params.data.path is not None:
+        _warn_of_data(console, data_warnings(world.panel))
+
+
+def _warn_of_data(console: Console, warnings: tuple[DataWarning, ...]) -> None:
+    if not warnings:
+        return
+    table = Table("warning", Column("rows", justify="right"), "symbols", "for example", title="Look at these prices")
+    for warning in warnings:
+        worst = warning.found[0]
+        symbols = ", ".join(f"{found.symbol} {found.rows:,}" for found in warning.found[:SYMBOLS_SHOWN] if found.symbol)
+        more = f" and {len(warning.found) - SYMBOLS_SHOWN} more" if len(warning.found) > SYMBOLS_SHOWN else ""
+        rows = sum(found.rows for found in warning.found)
+        example = f"{worst.symbol} {worst.example}".strip()
+        table.add_row(
+            f"[yellow]{warning.what}[/]", f"{rows:,}" if rows else "", escape(symbols + more), escape(example)
+        )
+    console.print(table)
+    for warning in warnings:
+        console.print(f"{warning.what}: {warning.meaning}", soft_wrap=True, highlight=False)
