@@ -154,7 +154,6 @@ def test_the_result_table_names_window_costs_and_interval(evaluation):
     assert table.row_count == 1 + len(BASELINES)
     assert evaluation.content["windows"]["test"]["end"] in table.title
     assert "95% intervals" in table.caption.plain
-    assert "Confidence that its Sharpe is above zero" in table.caption.plain
     assert "Counting 1 trial (seeds of this run)" in table.caption.plain
     assert "crypto 13 bps" in table.caption.plain
 

@@ -151,6 +151,12 @@ def test_an_evaluation_without_tracks_says_so(run_dir):
     assert "Results table" in text
 
 
+def test_an_evaluation_of_an_earlier_version_says_so(run_dir, evaluation):
+    known = {name: found for name, found in evaluation.content.items() if name not in ("trials", "differences")}
+    (run_dir / "evaluation.json").write_text(json.dumps(known), encoding="utf-8")
+    assert "This evaluation is of an earlier version" in write_report(run_dir).read_text(encoding="utf-8")
+
+
 def test_an_empty_run_says_what_is_missing(tmp_path):
     text = write_report(tmp_path).read_text(encoding="utf-8")
     for said in ("has not been evaluated yet", "No training metrics", "No config.yaml"):
@@ -209,10 +215,18 @@ def test_numbers_in_words():
 
 
 @pytest.mark.parametrize(
-    ("found", "said"), [("above", "earned more"), ("below", "earned less"), ("not distinguishable", "cannot be told")]
+    ("gain", "risk", "said"),
+    [
+        ("above", "above", "The team earned more than equal weight in this test."),
+        ("below", "below", "The team earned less than equal weight in this test."),
+        ("not distinguishable",) * 2 + ("The team cannot be told apart from equal weight in this test.",),
+        ("above", "not distinguishable", "in this test; by Sharpe ratio, the two are not distinguishable."),
+        ("not distinguishable", "below", "in this test; by Sharpe ratio, it is below equal weight."),
+    ],
 )
-def test_the_verdict_follows_the_interval(found, said):
-    assert said in verdict({"difference": {"annual_return": {"verdict": found}}})
+def test_the_verdict_follows_the_intervals(gain, risk, said):
+    found = verdict({"difference": {"annual_return": {"verdict": gain}, "sharpe": {"verdict": risk}}})
+    assert found.endswith(said)
 
 
 @pytest.mark.parametrize(
@@ -231,13 +245,14 @@ def test_tries_are_counted_and_more_are_asked_about():
     more = [{"count": 100, "luck": 2.5, "dsr": 0.31}]
     alone = {"count": 1, "counted": "seeds of this run", "luck": 0.0, "dsr": 0.87, "if_more": more}
     assert tries(alone) == [
-        "Counting 1 trial (seeds of this run), the deflated Sharpe ratio is 87%.",
+        "Counting 1 trial (seeds of this run), the confidence that the team's Sharpe is more than luck is 87% "
+        "(deflated Sharpe ratio).",
         "Whatever else was tried on this window counts as well: it would be 31% as the best of 100.",
     ]
     many = {"count": 400, "counted": "given", "luck": 2.9, "dsr": 0.2, "if_more": []}
     assert tries(many) == [
-        "Counting 400 trials (given), the deflated Sharpe ratio is 20%: "
-        "without skill the best of 400 would show a Sharpe of about 2.90.",
+        "Counting 400 trials (given), the confidence that the team's Sharpe is more than luck is 20% "
+        "(deflated Sharpe ratio): without skill, the best of 400 would show about 2.90.",
         "Whatever else was tried on this window counts as well.",
     ]
     assert tries(alone | {"dsr": None}) == []

@@ -85,7 +85,7 @@ def _market(result: Mapping[str, Any] | None, tracks: Mapping[str, pd.DataFrame]
     said = {
         "verdict": wording.verdict(result),
         "sentences": wording.explanation(result),
-        "tries": wording.tries(result["trials"]),
+        "tries": wording.tries(result["trials"]) if "trials" in result else None,
     }
     return said | _tracked(tracks, list(result["classes"]))
 

@@ -44,19 +44,11 @@ def _caption(content: Mapping[str, Any]) -> str:
             f"Team minus equal weight: {signed(gain['value'], 'points')} points a year [{_ends(gain, 'points')}], "
             f"Sharpe {signed(risk['value'], 'ratio')} [{_ends(risk, 'ratio')}]: {against(risk, 'equal weight')}.",
             f"{content['difference']['level']:.0%} intervals, {content['bars']:,} bars. {verdict(content)}",
-            *_luck(content),
+            *tries(content["trials"]),
             *made_up(content["data"]),
             "Turnover and costs a year, over the value of the book. Costs per side: " + _cost_model(content["costs"]),
         ]
     )
-
-
-def _luck(content: Mapping[str, Any]) -> list[str]:
-    """How sure the team's Sharpe ratio is to be above zero, alone and as the best of the trials."""
-    alone = content["team"]["psr"]
-    if alone is None:
-        return []
-    return [f"Confidence that its Sharpe is above zero: {number(alone, 'confidence')}.", *tries(content["trials"])]
 
 
 def _ends(found: Mapping[str, Any], style: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wealtharena.evidence.bootstrap import ABOVE, BELOW
+from wealtharena.evidence.bootstrap import ABOVE, BELOW, SAME
 
 UNDEFINED = "–"
 MINUS = "\u2212"
@@ -76,13 +76,17 @@ def bounds(found: Mapping[str, Any] | None, style: str) -> str:
 
 
 def verdict(content: Mapping[str, Any]) -> str:
-    """One plain sentence: does the team beat equal weight?"""
-    gap = content["difference"]["annual_return"]["verdict"]
-    if gap == ABOVE:
-        return "The team earned more than equal weight in this test."
-    if gap == BELOW:
-        return "The team earned less than equal weight in this test."
-    return "The team cannot be told apart from equal weight in this test."
+    """One plain sentence: does the team beat equal weight, by return, and by Sharpe ratio where that says otherwise?"""
+    gain, risk = (content["difference"][name]["verdict"] for name in ("annual_return", "sharpe"))
+    earned = {
+        ABOVE: "The team earned more than equal weight in this test",
+        BELOW: "The team earned less than equal weight in this test",
+        SAME: "The team cannot be told apart from equal weight in this test",
+    }[gain]
+    if risk == gain:
+        return f"{earned}."
+    weighed = "the two are not distinguishable" if risk == SAME else f"it is {risk} equal weight"
+    return f"{earned}; by Sharpe ratio, {weighed}."
 
 
 def explanation(content: Mapping[str, Any]) -> list[str]:
@@ -126,14 +130,19 @@ def against(gap: Mapping[str, Any], other: str) -> str:
 
 
 def tries(trials: Mapping[str, Any]) -> list[str]:
-    """What the team's Sharpe ratio is worth as the best of the trials that were run, and of more than were counted."""
+    """How sure it is that the team is more than the luckiest of the trials that were run, or of more than were counted.
+
+    Nothing where no deflated Sharpe ratio is defined.
+    """
     if trials["dsr"] is None:
         return []
     count = trials["count"]
-    counted = f"{count:,} {'trial' if count == 1 else 'trials'} ({trials['counted']})"
-    said = f"Counting {counted}, the deflated Sharpe ratio is {number(trials['dsr'], 'confidence')}"
+    said = (
+        f"Counting {count:,} {'trial' if count == 1 else 'trials'} ({trials['counted']}), the confidence that the "
+        f"team's Sharpe is more than luck is {number(trials['dsr'], 'confidence')} (deflated Sharpe ratio)"
+    )
     if count > 1:
-        said += f": without skill the best of {count:,} would show a Sharpe of about {number(trials['luck'], 'ratio')}"
+        said += f": without skill, the best of {count:,} would show about {number(trials['luck'], 'ratio')}"
     more = ", ".join(
         f"{number(found['dsr'], 'confidence')} as the best of {found['count']}" for found in trials["if_more"]
     )
