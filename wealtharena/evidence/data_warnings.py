@@ -32,7 +32,7 @@ SPLITS = (1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50, 100)  # to one, eith
 SPLIT_OVERNIGHT = 0.05  # log distance from a split's ratio: what a share moves overnight besides
 SPLIT_IN_BAR = 0.02  # closer, where price was traded all the way: a coin may double in a day
 SPLIT_LEAST_IN_BAR = 2  # and it does move by half
-EXTREME_SIGMAS, EXTREME_MOVE = 10.0, 0.40  # beyond both; 10 sigmas alone is any crash of a calm asset
+EXTREME_SIGMAS, EXTREME_MOVE = 10.0, 0.40  # (log) beyond both; 10 sigmas alone is any crash of a calm asset
 OVERNIGHT = 0.5  # of a jump, at least, between close and open: what was traded within the bar was a price
 
 WICK_SIGMAS = 10.0  # beyond open and close; the largest of a quiet market is about 7
@@ -154,7 +154,7 @@ def _jumps(own: _Own) -> Iterator[Finding]:
     size_BN = np.abs(own.return_BN)
     overnight_BN = (gap_BN * np.sign(own.return_BN)) >= OVERNIGHT * size_BN
     split_BN = (_from_split(own.return_BN, 1) < SPLIT_OVERNIGHT) | (_from_split(gap_BN, 1) < SPLIT_OVERNIGHT)
-    extreme_BN = (size_BN > EXTREME_SIGMAS * _usual_N(own.return_BN)) & (size_BN > np.log1p(EXTREME_MOVE))
+    extreme_BN = (size_BN > EXTREME_SIGMAS * _usual_N(own.return_BN)) & (size_BN > EXTREME_MOVE)
     in_bar_BN = _from_split(own.return_BN, SPLIT_LEAST_IN_BAR) < SPLIT_IN_BAR
     bad_BN = np.where(overnight_BN, split_BN | extreme_BN, in_bar_BN)
     return own.findings(bad_BN, lambda row, n: f"{own.last_close_BN[row, n]:g} to {own.close_BN[row, n]:g}", size_BN)
