@@ -80,6 +80,19 @@ def test_a_few_closes_at_the_open_are_chance_but_in_currencies() -> None:
         assert warned(table).keys() == set(expected)
 
 
+def test_a_source_of_one_price_a_day() -> None:
+    table = clean()
+    rows = rows_of(table, "EURUSD")
+    table.loc[rows, ["open", "high", "low"]] = table.loc[rows, ["close"] * 3].to_numpy()
+    for volume in (0.0, 5.0):
+        table.loc[rows, "volume"] = volume
+        assert only(table, "close equals own open")[0] == ("EURUSD", DAYS)
+
+
+def test_a_panel_of_one_row() -> None:
+    assert warned(clean()[:1]) == {}
+
+
 def test_an_open_that_repeats_the_last_close() -> None:
     table = clean()
     rows = rows_of(table, "EURUSD", 1)

@@ -104,8 +104,12 @@ class _Own:
         return np.log(self.close_BN / self.last_close_BN)
 
     @cached_property
-    def flat_BN(self) -> Bools:
-        return np.abs(self.high_BN / self.low_BN - 1) < SAME
+    def stale_BN(self) -> Bools:
+        """Nothing was traded. Where a source gives no volumes at all, a 0 says nothing: there the price must repeat."""
+        tells_N = (np.nan_to_num(self.volume_BN) > 0).any(axis=0)
+        repeats_BN = np.abs(self.close_BN / self.last_close_BN - 1) < SAME
+        flat_BN = np.abs(self.high_BN / self.low_BN - 1) < SAME
+        return flat_BN & np.where(tells_N, self.volume_BN == 0, repeats_BN)
 
     def day(self, row: int, asset: int) -> str:
         return str(self.panel.dates_T[int(self.bar_BN[row, asset])].astype("datetime64[D]"))
@@ -131,22 +135,18 @@ class _Own:
 def _close_is_open(own: _Own) -> Iterator[Finding]:
     currency_N = np.array([own.panel.classes[c] == CURRENCIES for c in own.panel.class_N])
     least_N = np.where(currency_N, CURRENCY_CLOSE_IS_OPEN, CLOSE_IS_OPEN)
-    same_BN = (np.abs(own.close_BN / own.open_BN - 1) < SAME) & ~own.flat_BN
+    same_BN = (np.abs(own.close_BN / own.open_BN - 1) < SAME) & ~own.stale_BN
     return own.shares(same_BN, least_N, lambda row, n: f"open = close = {own.close_BN[row, n]:g}")
 
 
 def _open_is_last_close(own: _Own) -> Iterator[Finding]:
-    same_BN = (np.abs(own.open_BN / own.last_close_BN - 1) < SAME) & ~own.flat_BN
+    same_BN = (np.abs(own.open_BN / own.last_close_BN - 1) < SAME) & ~own.stale_BN
     least_N = np.full(len(own.rows_N), OPEN_IS_LAST_CLOSE)
     return own.shares(same_BN, least_N, lambda row, n: f"open = close before = {own.open_BN[row, n]:g}")
 
 
 def _stale(own: _Own) -> Iterator[Finding]:
-    # A source that gives no volumes at all (0 throughout) says nothing by a 0.
-    tells_N = (np.nan_to_num(own.volume_BN) > 0).any(axis=0)
-    repeats_BN = own.flat_BN & (np.abs(own.close_BN / own.last_close_BN - 1) < SAME)
-    stale_BN = np.where(tells_N, own.flat_BN & (own.volume_BN == 0), repeats_BN)
-    return own.findings(stale_BN, lambda row, n: f"open = high = low = close = {own.close_BN[row, n]:g}")
+    return own.findings(own.stale_BN, lambda row, n: f"open = high = low = close = {own.close_BN[row, n]:g}")
 
 
 def _jumps(own: _Own) -> Iterator[Finding]:

@@ -14,6 +14,10 @@ from environments.market.env import MarketEnv
 from tests.environments.laws.worlds import COPIES, Make, frame, free, panel_of, params, prices, world
 from tests.environments.markets import random_actions
 
+MONEY = ("nav_E", "value_EN", "traded_EN", "cost_EN", "carry_EN", "pnl_EN", "interest_E")
+ENDS = ("done", "obs of ", "truncated of ", "terminated of ")
+"""What tells of an episode's end, or of the episode after it."""
+
 
 def what_comes_later_changes_nothing_before(make: Make, seed: int) -> None:
     """4. Change all data after a random bar, and drop some: nothing observed, done or earned up to it changes."""
@@ -96,11 +100,14 @@ def the_state_decides(make: Make, seed: int) -> None:
 def nothing_hidden_acts(make: Make, seed: int) -> None:
     """10. Copies that observe the same get the same, although all that they do not observe is another.
 
-    Not observed, and harmless: how rich the portfolio is, the number and the beginning of the episode, when it will be
-    cut off. Not observed, and so left out by configuration: under square-root impact wealth acts (who is large pays
-    more); where several traders share a class their scores decide who is heard; with a drawdown penalty each sleeve's
-    own peak acts, of which only the portfolio's is shown. These are of the State: see ``the_state_decides``. So is the
-    sleeve a position was last sized on, which acts until its asset's next bar, and is left alone here.
+    Not observed, and harmless: how rich the portfolio is (short of ruin), the number and the beginning of the episode,
+    when it will be cut off (a time limit, which learners bootstrap over).
+
+    Not observed, and so left out by configuration: under square-root impact wealth acts (who is large pays more); where
+    several traders share a class their scores decide who is heard; with a drawdown penalty each sleeve's own peak acts,
+    of which only the portfolio's is shown. And left alone here: the sleeve a position was last sized on, which acts
+    until its asset's next bar, and how far a position is beyond its sleeve (what is held is shown clipped to a signal's
+    range). All of these are of the State: see ``the_state_decides``.
     """
     rng = np.random.default_rng(seed)
     panel = panel_of(frame(seed))
@@ -117,9 +124,14 @@ def nothing_hidden_acts(make: Make, seed: int) -> None:
         assert_same([env._observe(env._running())], [other._observe(other._running())])
         actions = random_actions(env, seed + i)
         one, two = (_in_shares(outcome(world, actions)) for world in (env, other))
-        if one["done"].any():
+        if (one["done"] | two["done"]).any():  # one at its time limit or ruined, the other not: nothing more is shared
+            assert_same([_but_ends(one)], [_but_ends(two)])
             return
         assert_same([one], [two])
+
+
+def _but_ends(seen: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in seen.items() if not name.startswith(ENDS)}
 
 
 def _with_another_past(saved: Mapping[str, Any], every: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -131,6 +143,7 @@ def _with_another_past(saved: Mapping[str, Any], every: int, rng: np.random.Gene
         "nav_E": state["nav_E"] * richer,
         "step_E": state["step_E"] + every * 17,
         "episode_E": state["episode_E"] + 1000,
+        "end_E": torch.maximum(state["end_E"] - int(rng.integers(0, 30)), state["bar_E"] + 1),
         "score_EJ": state["score_EJ"] + torch.from_numpy(rng.normal(size=tuple(state["score_EJ"].shape))),
         "drawdown_EM": torch.cat([state["drawdown_EM"][:, :-1] + 1, state["drawdown_EM"][:, -1:]], dim=1),
     }
@@ -142,9 +155,6 @@ def _in_shares(seen: dict[str, Tensor]) -> dict[str, Tensor]:
     nav_E = seen["nav_E"]
     money = {name: value for name, value in seen.items() if name in MONEY}
     return {**seen, **{name: value / nav_E.view(-1, *[1] * (value.dim() - 1)) for name, value in money.items()}}
-
-
-MONEY = ("nav_E", "value_EN", "traded_EN", "cost_EN", "carry_EN", "pnl_EN", "interest_E")
 
 
 def _wander(env: MarketEnv, seed: int, steps: int) -> None:
