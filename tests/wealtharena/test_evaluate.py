@@ -76,6 +76,11 @@ def test_the_file_holds_what_the_design_asks_for(evaluation):
     assert {"torch", "numpy", "python"} <= content["versions"].keys()
     assert content["difference"]["sharpe"]["verdict"] in {"above", "below", "not distinguishable"}
     assert content["differences"].keys() == set(BASELINES)
+    for name, gap in content["differences"].items():
+        for metric in ("annual_return", "sharpe") if name != "cash" else ("annual_return",):
+            expected = content["team"][metric] - content["baselines"][name][metric]
+            assert gap[metric]["value"] == pytest.approx(expected)
+            assert gap[metric]["low"] < gap[metric]["high"]
     assert content["differences"]["equal_weight"]["sharpe"] == content["difference"]["sharpe"]
 
 

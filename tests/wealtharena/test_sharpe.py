@@ -25,12 +25,12 @@ estimates = st.builds(
 
 
 def monthly_fund(skew=-2.448, kurtosis=10.164):
-    """The fund of Bailey & Lopez de Prado (2012), section 4: 24 months of mean 0.036, deviation 0.079."""
+    """The example of Bailey & Lopez de Prado (2012): a hedge fund, 24 months of mean 0.036, deviation 0.079."""
     return Estimate(0.036 / 0.079, skew, kurtosis, 24)
 
 
 def test_the_error_of_normal_returns_is_that_of_lo():
-    # Lo (2002), table 2 gives .188 per period for SR 1.5 in 60 periods, with T in place of T - 1.
+    # Lo (2002) gives .188 per period for SR 1.5 in 60 periods, with T in place of T - 1.
     assert Estimate(1.5, 0, 3, 61).error == pytest.approx(math.sqrt((1 + 1.5**2 / 2) / 60))
     assert Estimate(1.5, 0, 3, 61).error == pytest.approx(0.188, abs=5e-4)
 
@@ -45,7 +45,7 @@ def test_the_probabilistic_ratio_of_the_papers_fund():
     [(250, 0, 3, 2.73), (52, 0, 3, 2.83), (12, 0, 3, 3.24), (12, -0.72, 5.78, 4.99)],
 )
 def test_the_track_record_that_the_paper_asks_for(per_year, skew, kurtosis, years):
-    # Bailey & Lopez de Prado (2012), abstract and section 5: a Sharpe of 2 a year, to be known above 1.
+    # Bailey & Lopez de Prado (2012): a Sharpe of 2 a year, to be known above 1.
     found = Estimate(2 / math.sqrt(per_year), skew, kurtosis, 100)
     assert found.bars_needed(1 / math.sqrt(per_year)) / per_year == pytest.approx(years, abs=0.01)
 

@@ -53,7 +53,7 @@ class Estimate:
         return max(0.0, 1.0 - self.skew * self.ratio + (self.kurtosis - 1.0) / 4.0 * self.ratio**2)
 
     def above(self, benchmark: float) -> float | None:
-        """Probabilistic Sharpe ratio (2012, eq. 11): confidence that the true ratio is above ``benchmark``, per bar.
+        """Probabilistic Sharpe ratio (2012): confidence that the true ratio is above ``benchmark``, per bar.
 
         Returns:
             From 0 to 1; None where the error is zero.
@@ -61,7 +61,7 @@ class Estimate:
         return NORMAL.cdf((self.ratio - benchmark) / self.error) if self.error > 0 else None
 
     def bars_needed(self, benchmark: float, level: float = LEVEL) -> float | None:
-        """Minimum track record length (2012, eq. 13): bars after which ``above`` would reach ``level``.
+        """Minimum track record length (2012): bars after which ``above`` would reach ``level``.
 
         Returns:
             Bars, with a fraction; None where the ratio is not above ``benchmark``: no record would be long enough.
@@ -85,7 +85,7 @@ def estimate(excess_T: FloatArray) -> Estimate | None:
 
 
 def best_by_luck(trials: int, spread: float) -> float:
-    """Sharpe ratio that the best of some independent trials is expected to show without any skill (2014, eq. 1).
+    """Sharpe ratio that the best of some independent trials is expected to show without any skill (2014).
 
     Args:
         trials: How many were run. One alone is expected to show 0.
@@ -103,7 +103,7 @@ def best_by_luck(trials: int, spread: float) -> float:
 
 
 def deflated(found: Estimate, trials: int, spread: float) -> float | None:
-    """Deflated Sharpe ratio (2014, eq. 2): confidence that the ratio is above what luck gives the best of the trials.
+    """Deflated Sharpe ratio (2014): confidence that the ratio is above what luck gives the best of the trials.
 
     Args:
         found: The best of the trials.
