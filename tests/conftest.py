@@ -1,6 +1,7 @@
 """What all tests share: one local Ray, started when the first test needs it."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 import ray
@@ -17,6 +18,13 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 def _one_thread() -> None:
     """Small networks are faster on one thread, and two cores are shared with Ray's processes."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_ray_left_running() -> Iterator[None]:
+    """Some tests start Ray, and some look whether a command does: none finds another module's."""
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture

@@ -1,6 +1,17 @@
-"""``python -m wealtharena``."""
+"""The program: ``wealtharena``, or ``python -m wealtharena``."""
 
-from wealtharena.cli import app
+import os
+
+
+def main() -> None:
+    """Runs the command line."""
+    if "RAY_ADDRESS" not in os.environ:
+        # Ray reads this when it is imported: a Ray of our own then listens on 127.0.0.1 alone, on every system.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    from wealtharena.cli import app  # noqa: PLC0415  (imports Ray)
+
+    app()
+
 
 if __name__ == "__main__":
-    app()
+    main()

@@ -32,6 +32,7 @@ from wealtharena.experiment import Experiment, load_experiment
 from wealtharena.training.assess import assess, assess_run, find_subject, folder_for
 from wealtharena.training.live import LiveView
 from wealtharena.training.ray_session import quiet_ray, ray_session
+from wealtharena.training.resources import of_the_cluster, require
 from wealtharena.training.run_dir import RunDir, open_run
 from wealtharena.training.setup import begin, resume
 from wealtharena.training.stopping import StopSignal
@@ -143,6 +144,7 @@ def train_command(
         experiment, run = (resume if resume_run else begin)(config, overrides, out)
         algorithms = {group: type(algorithm).__name__ for group, algorithm in experiment.members.items()}
         with ray_session() as cluster, StopSignal(_say_stopping) as stop:
+            require(experiment.spec, of_the_cluster(), cluster)
             _introduce(console, experiment, run, cluster)
             with LiveView(console, algorithms) as view:
                 outcome = train(experiment, run, view=view, stop=stop)

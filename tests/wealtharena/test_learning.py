@@ -21,8 +21,8 @@ from wealtharena.team.config import TeamConfig
 pytestmark = [pytest.mark.ray, pytest.mark.learning, pytest.mark.usefixtures("local_ray")]
 
 ALGORITHMS = {
-    "ppo": PPO(PPOParams(lr=3e-3, minibatch_size=128, gamma=0.9)),
-    "a2c": A2C(A2CParams(lr=3e-3, minibatch_size=64, gamma=0.9)),
+    "ppo": PPO(PPOParams(lr=1e-3, minibatch_size=128, gamma=0.9)),
+    "a2c": A2C(A2CParams(lr=2e-3, minibatch_size=64, gamma=0.9)),
     "sac": SAC(SACParams(actor_lr=3e-3, critic_lr=3e-3, temperature_lr=3e-3, hidden=(32, 32), learning_starts=200,
                          batch_size=128, updates_per_step=1.0, gamma=0.9, tau=0.02)),
     "dqn": DQN(DQNParams(lr=3e-3, learning_starts=200, batch_size=128, updates_per_step=1.0, gamma=0.9, tau=0.05,

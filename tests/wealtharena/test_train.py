@@ -114,6 +114,7 @@ def test_a_request_to_stop_ends_the_run_after_the_iteration_with_a_checkpoint(
     game: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
+    before = signal.getsignal(signal.SIGINT)
     with StopSignal(lambda: said.append("stopping")) as stop:
         original = ScriptedTeam.train
 
@@ -128,7 +129,7 @@ def test_a_request_to_stop_ends_the_run_after_the_iteration_with_a_checkpoint(
         assert said == ["stopping"]
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_run_stopped_before_its_first_iteration_can_still_be_resumed(

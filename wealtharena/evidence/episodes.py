@@ -19,9 +19,9 @@ Policy = Callable[[Tensor], Tensor]
 
 
 class _Returns:
-    """Sums the rewards of each group over the episodes of E copies; every copy contributes its first ``quota`` of them.
+    """Sums each group's rewards, the mean over its agents, over the episodes of E copies.
 
-    Taking the first episodes to finish would favour short ones.
+    Every copy contributes its first ``quota`` episodes: taking the first ones to finish would favour short ones.
     """
 
     def __init__(self, env: ArrayEnv, quota: int) -> None:
@@ -44,7 +44,7 @@ class _Returns:
         self.lengths += self._length_E[counted_E].tolist()
         self._length_E[done_E] = 0
         for name, alive_EA in self._alive.items():
-            self._sums[name] += (transition.reward[name].double() * alive_EA).sum(dim=1).cpu().numpy()
+            self._sums[name] += (transition.reward[name].double() * alive_EA).mean(dim=1).cpu().numpy()
             self.finished[name] += self._sums[name][counted_E].tolist()
             self._sums[name][done_E] = 0.0
             ended_EA = transition.terminated[name] | transition.truncated[name]
@@ -70,8 +70,8 @@ def evaluate_episodes(
         max_steps: Steps of a copy after which an environment that ends no episode is given up.
 
     Returns:
-        ``team.episode_return`` sums the rewards of all agents of all groups; ``agents.<group>.episode_return`` those
-        of the group's agents, so that the groups add up to the team.
+        Returns as they are logged in training: ``agents.<group>.episode_return`` is the mean over the group's agents,
+        ``team.episode_return`` the mean over the groups.
 
     Raises:
         ValueError: Not all episodes ended within ``max_steps``.
@@ -95,7 +95,7 @@ def evaluate_episodes(
 
 def _content(env: ArrayEnv, returns: _Returns, tallies: Mapping[str, Tally], seeds: Sequence[int]) -> dict[str, Any]:
     by_group = {name: np.array(values) for name, values in returns.finished.items()}
-    team: FloatArray = np.sum(list(by_group.values()), axis=0)
+    team: FloatArray = np.mean(list(by_group.values()), axis=0)
     return {
         "kind": "episodes",
         "episodes": len(team),

@@ -17,7 +17,6 @@ from wealtharena.team.algorithm import Team
 from wealtharena.team.config import TeamConfig
 from wealtharena.training.metrics_log import MetricsLog
 from wealtharena.training.progress import Progress
-from wealtharena.training.resources import of_the_cluster, require
 from wealtharena.training.run_dir import Mark, RunDir
 from wealtharena.training.stopping import StopSignal, fraction_done
 
@@ -48,11 +47,7 @@ def train(experiment: Experiment, run: RunDir, *, view: View, stop: StopSignal) 
     """Trains the team of ``experiment`` from the latest checkpoint in ``run``, or else from the beginning.
 
     Leaves a checkpoint of where it ended. Ray must be running.
-
-    Raises:
-        UserError: The cluster has too little for the runners and learners.
     """
-    require(experiment.spec, of_the_cluster(), "the cluster")
     if "OMP_NUM_THREADS" not in os.environ:
         # Small networks lose more by handing work from thread to thread than they gain, above all on a busy machine.
         torch.set_num_threads(1)
