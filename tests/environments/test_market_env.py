@@ -14,7 +14,8 @@ from environments.market.config import COSTS, MarketParams
 from environments.market.env import MarketEnv
 from environments.market.observations import unrealised
 from environments.market.panel import Panel, panel_from_frame
-from tests.environments.markets import FREE, bars, by_hand, market, random_actions, random_market
+from tests.environments.laws.worlds import world
+from tests.environments.markets import FREE, bars, by_hand, market, random_actions
 from tests.environments.panels import REAL_PANEL
 
 TWO = {"stocks/A": ([10.0] * 8, [10.0] * 8), "crypto/B": ([4.0] * 8, [4.0] * 8)}
@@ -124,7 +125,7 @@ def test_an_active_group_may_not_be_left_out_and_nan_is_refused():
 
 
 def test_a_state_of_another_number_of_copies_is_refused():
-    one, two = random_market(3, num_envs=1), random_market(3, num_envs=2)
+    one, two = world(market, 3, num_envs=1), world(market, 3, num_envs=2)
     one.reset()
     with pytest.raises(ValueError, match="a state of 1 copies; this environment has 2"):
         two.set_state(one.get_state())
