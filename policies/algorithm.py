@@ -6,12 +6,13 @@ A new algorithm is one file with one subclass of ``Algorithm``; an experiment fi
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
 import gymnasium as gym
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.learner.learner_group import LearnerGroup
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
@@ -29,10 +30,21 @@ class AlgorithmParams(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     gamma: float = Field(0.99, ge=0, le=1, description="discount per decision of the group")
-    hidden: tuple[int, ...] = Field((64, 64), min_length=1, description="units of each hidden layer")
+    hidden: tuple[PositiveInt, ...] = Field((64, 64), min_length=1, description="units of each hidden layer")
     activation: Activation = Field("tanh", description="after each hidden layer")
     normalize_observations: bool = Field(True, description="standardise features by running statistics")
     grad_clip: float | None = Field(0.5, gt=0, description="largest global norm of a gradient; null for no limit")
+
+
+EPISODE_RETURN = "episode_return"
+
+
+def action_names(action_space: gym.Space[Any]) -> tuple[str, ...]:
+    """What the distribution of a group's actions is logged under: a share of each, or mean and deviation of each."""
+    if isinstance(action_space, gym.spaces.Discrete):
+        return tuple(f"action_{index}" for index in range(int(action_space.n)))
+    dimensions = range(math.prod(action_space.shape or ()))
+    return tuple(f"action_{figure}_{index}" for figure in ("mean", "std") for index in dimensions)
 
 
 @dataclass(frozen=True)
@@ -106,6 +118,10 @@ class Algorithm(abc.ABC):
     def gauges(self, env_steps: int) -> dict[str, float]:
         """Further figures of the moment, such as epsilon."""
         return {}
+
+    def shown_metrics(self, action_space: gym.Space[Any]) -> tuple[str, ...]:
+        """The names of all figures that training logs of a group that learns with it."""
+        return (EPISODE_RETURN, *self.metrics.values(), *self.gauges(0), *action_names(action_space))
 
     def module_spec(
         self, observation_space: gym.Space[Any], action_space: gym.Space[Any], *, inference_only: bool

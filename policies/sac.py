@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import gymnasium as gym
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.sac import SACConfig
 from ray.rllib.algorithms.sac.torch.sac_torch_learner import SACTorchLearner
@@ -29,7 +29,7 @@ _TEMPERATURE = "log_temperature"
 class SACParams(ReplayParams):
     """Hyperparameters of SAC."""
 
-    hidden: tuple[int, ...] = Field((128, 128), min_length=1, description="units of each hidden layer")
+    hidden: tuple[PositiveInt, ...] = Field((128, 128), min_length=1, description="units of each hidden layer")
     activation: Activation = Field("relu", description="after each hidden layer")
     actor_lr: float = Field(3e-4, gt=0, le=1, description="learning rate of the policy")
     critic_lr: float = Field(3e-4, gt=0, le=1, description="learning rate of the Q networks")

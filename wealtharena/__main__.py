@@ -1,6 +1,7 @@
 """The program: ``wealtharena``, or ``python -m wealtharena``."""
 
 import os
+import sys
 
 
 def main() -> None:
@@ -8,8 +9,10 @@ def main() -> None:
     if "RAY_ADDRESS" not in os.environ:
         # Ray reads this when it is imported: a Ray of our own then listens on 127.0.0.1 alone, on every system.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    from wealtharena.cli import app  # noqa: PLC0415  (imports Ray)
-
+    try:
+        from wealtharena.cli import app  # noqa: PLC0415  (imports Ray)
+    except KeyboardInterrupt:
+        sys.exit(130)
     app()
 
 

@@ -38,7 +38,7 @@ from wealtharena.training.setup import begin, resume
 from wealtharena.training.stopping import StopSignal
 from wealtharena.training.train import Outcome, train
 
-BAD_INPUT, LAW_BROKEN, INTERRUPTED = 2, 1, 130
+BAD_INPUT, LAW_BROKEN, FAILED, INTERRUPTED = 2, 1, 1, 130
 SYMBOLS_SHOWN = 8
 
 app = typer.Typer(
@@ -76,6 +76,12 @@ def _one_line_errors(verbose: bool) -> Iterator[None]:
             traceback.print_exc()
         typer.echo("error: " + " ".join(str(error).split()), err=True)
         raise typer.Exit(BAD_INPUT) from None
+    except OSError as error:
+        if verbose:
+            traceback.print_exc()
+        where = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"error: {where}{error.strerror or error} (what was written before is complete)", err=True)
+        raise typer.Exit(FAILED) from None
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         raise typer.Exit(INTERRUPTED) from None

@@ -130,6 +130,9 @@ class _Builder:
             return [self._value(child, (*path, i)) for i, child in enumerate(node.value)]
         try:
             return self._loader.construct_object(node)
+        except (KeyError, TypeError, AttributeError):  # what PyYAML raises for '!!bool 3' and the like
+            problem = f"{node.value!r} does not fit its tag {node.tag}; leave the tag out"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from None
         except ValueError as error:
             raise yaml.MarkedYAMLError(problem=f"{node.value!r}: {error}", problem_mark=node.start_mark) from None
 

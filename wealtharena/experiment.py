@@ -83,7 +83,7 @@ def load_experiment(config: str, overrides: Iterable[str] = (), *, for_training:
     trained = _build(environment, params, document, ENVIRONMENT) if for_training else None
     tested = _build(environment, test_params, document, TEST_WINDOW)
     _check_members(members, tested.groups, document)
-    _check_metrics(spec, tested.groups, document)
+    _check_metrics(spec, members, tested.groups, document)
     notes = tested.panel.notes if isinstance(tested, MarketEnv) else ()
     return Experiment(
         spec, environment, params, test_params, members, tested.groups, notes, _dates(trained), _dates(tested)
@@ -151,7 +151,9 @@ def _check_members(members: Mapping[str, Algorithm], groups: Mapping[str, Group]
             raise UserError(f"{error} [{document.origin(('members', group, 'algorithm'))}]") from error
 
 
-def _check_metrics(spec: ExperimentSpec, groups: Mapping[str, Group], document: Document) -> None:
+def _check_metrics(
+    spec: ExperimentSpec, members: Mapping[str, Algorithm], groups: Mapping[str, Group], document: Document
+) -> None:
     named = {("checkpoint", "metric"): spec.checkpoint.metric}
     if spec.early_stopping is not None:
         named["early_stopping", "metric"] = spec.early_stopping.metric
@@ -160,6 +162,9 @@ def _check_metrics(spec: ExperimentSpec, groups: Mapping[str, Group], document: 
         if metric != "team_return" and not (slash and name and group in groups):
             rule = f"must be team_return or <group>/<metric>, as in {next(iter(groups))}/episode_return"
             raise UserError(complaint(document, path, rule + close_match(group, groups), metric))
+        if slash and name not in (known := members[group].shown_metrics(groups[group].action_space)):
+            rule = f"{group} logs no {name!r}{close_match(name, known)} (it logs {', '.join(known)})"
+            raise UserError(complaint(document, path, rule, metric))
 
 
 def _test_params(environment: type[ArrayEnv], params: BaseModel, spec: ExperimentSpec, document: Document) -> BaseModel:

@@ -95,9 +95,9 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     except (OSError, ValueError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path}: not a readable Parquet file (empty, truncated or damaged?): {reason}") from error
-    return (
-        frame.reset_index() if any(frame.index.names) else frame
-    )  # a frame may have been saved with its keys as index
+    # A frame may have been saved with its keys as index; one that is a column too says nothing new.
+    named = [name for name in frame.index.names if name is not None and name not in frame.columns]
+    return frame.reset_index(level=named) if named else frame
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

@@ -59,6 +59,11 @@ def traders(params: MarketParams, panel: Panel) -> tuple[Trader, ...]:
     Raises:
         DataError: A class is named that the data lacks, or the data has a class nobody trades.
     """
+    if params.traders is None and ALLOCATOR in panel.classes:
+        raise DataError(
+            f"data: a class is called {ALLOCATOR!r}, as the group of the allocator is; rename it in asset_class, "
+            "or name its group in traders"
+        )
     given = params.traders or {name: TraderParams(asset_class=name) for name in panel.classes}
     covered = [trader.asset_class for trader in given.values()]
     for where, names in (("traders", covered), ("costs", params.costs), ("risk.shorting", params.risk.shorting or ())):
@@ -105,6 +110,13 @@ def window_bars(params: MarketParams, panel: Panel) -> tuple[int, int]:
         raise DataError(
             f"warmup: no asset has {params.warmup} own bars before the end of the window ({_day(panel, last)}), "
             f"at most {own_N.max()}; nobody would ever act: lower warmup or move the window"
+        )
+    own_C = [int(own_N[assets_of(name, panel)].max()) for name in panel.classes]
+    if silent := [name for name, own in zip(panel.classes, own_C, strict=True) if own < params.warmup]:
+        raise DataError(
+            f"warmup: no asset of class {', '.join(silent)} has {params.warmup} own bars before the end of the window "
+            f"({_day(panel, last)}), so that its agents would never act: move the window, lower warmup, or take the "
+            "class out of the data"
         )
     return first, last
 

@@ -87,6 +87,22 @@ def test_parameters_that_do_not_go_with_the_data_are_refused_in_one_line(given, 
     assert "\n" not in str(refused.value)
 
 
+def test_a_class_that_nobody_could_ever_trade_is_refused():
+    dates = pd.date_range("2021-03-01", periods=6)
+    early, late = bars("A", "stocks", dates, 1.0, 1.0, 1.0), bars("B", "crypto", dates[-1:], 1.0, 1.0, 1.0)
+    panel = panel_from_frame(pd.concat([early, late]), origin="test")
+    with pytest.raises(DataError, match="warmup: no asset of class crypto has 3 own bars before the end of the window"):
+        market(panel, warmup=3, horizon=None)
+
+
+def test_a_class_of_the_allocators_name_is_refused():
+    panel = panel_from_frame(
+        bars("A", "allocator", pd.date_range("2021-03-01", periods=6), 1.0, 1.0, 1.0), origin="test"
+    )
+    with pytest.raises(DataError, match="a class is called 'allocator'"):
+        market(panel, warmup=1, horizon=None)
+
+
 def test_a_window_is_inclusive_and_may_begin_in_the_holidays_around_the_data():
     assert still().window_bars == (0, 7)
     assert still(window={"start": "2021-02-27", "end": "2021-03-10"}).window_bars == (0, 7)

@@ -72,6 +72,12 @@ def test_names_are_text_whatever_they_look_like(tmp_path: Path) -> None:
     assert load_panel(path).symbols == ("000001", "NA", "LATE")
 
 
+def test_a_key_that_is_index_and_column_at_once_is_read_once(tmp_path: Path) -> None:
+    two_assets().set_index("date", drop=False).to_parquet(tmp_path / "both.parquet")
+    expected = panel_from_frame(two_assets(), origin="test")
+    np.testing.assert_array_equal(load_panel(tmp_path / "both.parquet").close_TN, expected.close_TN)
+
+
 def test_keys_saved_as_the_index_are_found(tmp_path: Path) -> None:
     path = tmp_path / "prices.parquet"
     two_assets().set_index(["date", "symbol"]).to_parquet(path)

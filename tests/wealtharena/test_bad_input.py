@@ -51,6 +51,9 @@ def assert_refused(result: Result, *parts: str) -> None:
         # a value out of range
         ("members.stocks.params.clip=-1", ["members.stocks.params.clip = -1", "greater than 0"]),
         ("members.stocks.params.gamma=7", ["members.stocks.params.gamma = 7", "less than or equal to 1"]),
+        ("members.stocks.params.hidden=[0]", ["members.stocks.params.hidden", "greater than 0"]),
+        ("checkpoint.metric=stocks/entropi", ["checkpoint.metric", "'entropy'", "it logs episode_return"]),
+        ("seed=!!timestamp soon", ["seed", "is not valid YAML"]),
         (
             "environment.params.risk.max_position=-0.5",
             ["environment.params.risk.max_position = -0.5", "greater than 0"],

@@ -282,6 +282,11 @@ def test_evidence_does_not_need_ray():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_run_that_logged_no_iteration_has_no_curves(tmp_path):
+    (tmp_path / "progress.csv").write_text("\r\n")
+    assert learning.read_progress(tmp_path / "progress.csv") is None
+
+
 def test_made_up_prices_are_called_made_up():
     (sentence,) = made_up({"planted": 0.03})
     assert "made up" in sentence

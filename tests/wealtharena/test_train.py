@@ -173,6 +173,20 @@ def test_a_checkpoint_is_complete_or_absent(tmp_path: Path) -> None:
     assert not (run.checkpoints()[0].path / "half").exists()
 
 
+def test_a_checkpoint_that_cannot_be_written_leaves_nothing_and_the_last_good_one(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    run.save(Mark(iteration=1), lambda path: (path / "weights").write_text("1"), keep=2)
+
+    def fill_the_disk(path: Path) -> None:
+        (path / "weights").write_text("half")
+        raise OSError(28, "No space left on device", str(path))
+
+    with pytest.raises(OSError, match="No space left"):
+        run.save(Mark(iteration=2), fill_the_disk, keep=2)
+    assert [checkpoint.mark.iteration for checkpoint in run.checkpoints()] == [1]
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"iter_000001", "latest", "best"}
+
+
 def test_new_runs_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert [str(new_run("a", None).path) for _ in range(2)] == ["runs/a-001", "runs/a-002"]

@@ -19,7 +19,7 @@ CURVE, SHARES = "#0b57a4", ("#7f9fc4", "#d3d9df", "#e0912f", "#2f9e77", "#b65a9a
 
 def read_progress(path: Path) -> pd.DataFrame | None:
     """The table of a run's progress, numbers only; None where there is none or it is empty."""
-    if not path.is_file() or path.stat().st_size == 0:
+    if not path.is_file() or not path.read_text(encoding="utf-8").strip():
         return None
     table = pd.read_csv(path, on_bad_lines="skip").apply(pd.to_numeric, errors="coerce").dropna(axis=1, how="all")
     return table if len(table) and "iteration" in table else None

@@ -15,7 +15,7 @@ from ray.rllib.core.learner.learner import Learner
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME
 from ray.tune.execution.placement_groups import PlacementGroupFactory
 
-from policies.algorithm import Trainer
+from policies.algorithm import Trainer, action_names
 from policies.randomness import RandomStream
 from policies.rollout import Rollout
 from policies.statistics import RunningStatistics
@@ -179,9 +179,7 @@ def _env_steps(fragment: Fragment) -> int:
 
 def _action_figures(taken: np.ndarray[Any, Any], space: Any) -> dict[str, float]:
     if taken.dtype == np.int64:
-        shares = np.bincount(taken, minlength=space.n) / len(taken)
-        return {f"action_{index}": float(share) for index, share in enumerate(shares)}
-    return {
-        **{f"action_mean_{index}": float(value) for index, value in enumerate(taken.mean(axis=0))},
-        **{f"action_std_{index}": float(value) for index, value in enumerate(taken.std(axis=0))},
-    }
+        figures = np.bincount(taken, minlength=space.n) / len(taken)
+    else:
+        figures = np.concatenate([taken.mean(axis=0), taken.std(axis=0)])
+    return dict(zip(action_names(space), figures.tolist(), strict=True))

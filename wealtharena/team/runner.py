@@ -25,7 +25,7 @@ from ray.rllib.utils.metrics import (
 from torch import Tensor
 
 from environments.base import ArrayEnv, Transition
-from policies.algorithm import Algorithm, Decision
+from policies.algorithm import EPISODE_RETURN, Algorithm, Decision
 from policies.randomness import RandomStream
 from policies.rollout import Rollout
 from policies.spaces import to_environment
@@ -149,7 +149,7 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
         self.metrics.log_value(EPISODE_RETURN_MEAN, total, window=_EPISODE_WINDOW)
         self.metrics.log_value(EPISODE_LEN_MEAN, episode.length, window=_EPISODE_WINDOW)
         for name, value in episode.group_return.items():
-            self.metrics.log_value(("groups", name, "episode_return"), value, window=_EPISODE_WINDOW)
+            self.metrics.log_value(("groups", name, EPISODE_RETURN), value, window=_EPISODE_WINDOW)
 
     def get_metrics(self) -> Any:
         """What was logged since the last call."""

@@ -96,10 +96,14 @@ class RunDir:
         name = f"iter_{mark.iteration:06d}"
         partial, final = self.path / "checkpoints" / f".{name}.partial", self.path / "checkpoints" / name
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        write(partial)
-        (partial / "mark.json").write_text(mark.model_dump_json(), encoding="utf-8")
-        partial.rename(final)
+        try:
+            partial.mkdir(parents=True)
+            write(partial)
+            (partial / "mark.json").write_text(mark.model_dump_json(), encoding="utf-8")
+            partial.rename(final)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)  # what is there takes the room that may be lacking
+            raise
         self._tidy(keep)
         return Checkpoint(final, mark)
 

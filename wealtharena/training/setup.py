@@ -49,6 +49,8 @@ def resume(config: str, overrides: Sequence[str], out: Path | None) -> tuple[Exp
         UserError: There is no run, or the experiment is another one.
     """
     folder = Path(config) if Path(config).is_dir() else out
+    if folder is not None and out is not None and out.resolve() != folder.resolve():
+        raise UserError(f"--out {out}: the run that goes on stays in its folder {folder}; leave --out away")
     if folder is None:
         raise UserError("--resume: say which run: 'wealtharena train runs/quickstart-001 --resume', or with --out")
     run = open_run(folder)
