@@ -154,9 +154,9 @@ def train_command(
             _introduce(console, experiment, run, cluster)
             with LiveView(console, algorithms) as view:
                 outcome = train(experiment, run, view=view, stop=stop)
-            _conclude(console, outcome, run)
-            console.print(result_table(assess_run(run, experiment)))
-            console.print(f"Report: {write_report(run.path)}", soft_wrap=True, highlight=False)
+        _conclude(console, outcome, run)
+        console.print(result_table(assess_run(run, experiment)))
+        console.print(f"Report: {write_report(run.path)}", soft_wrap=True, highlight=False)
     if outcome.interrupted:
         raise typer.Exit(INTERRUPTED)
 

@@ -51,6 +51,8 @@ def resume(config: str, overrides: Sequence[str], out: Path | None) -> tuple[Exp
     folder = Path(config) if Path(config).is_dir() else out
     if folder is not None and out is not None and out.resolve() != folder.resolve():
         raise UserError(f"--out {out}: the run that goes on stays in its folder {folder}; leave --out away")
+    if folder is None and not Path(config).exists():
+        raise UserError(f"--resume {config}: there is no such run or experiment file")
     if folder is None:
         raise UserError("--resume: say which run: 'wealtharena train runs/quickstart-001 --resume', or with --out")
     run = open_run(folder)
