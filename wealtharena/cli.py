@@ -149,7 +149,7 @@ def train_command(
     with _one_line_errors(verbose):
         experiment, run = (resume if resume_run else begin)(config, overrides, out)
         algorithms = {group: type(algorithm).__name__ for group, algorithm in experiment.members.items()}
-        with ray_session() as cluster, StopSignal(_say_stopping) as stop:
+        with run.alone(), ray_session() as cluster, StopSignal(_say_stopping) as stop:
             require(experiment.spec, of_the_cluster(), cluster)
             _introduce(console, experiment, run, cluster)
             with LiveView(console, algorithms) as view:

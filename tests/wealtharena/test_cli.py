@@ -78,7 +78,7 @@ def test_a_run_from_prices_to_report(market: Path) -> None:
         "out/report.html",
     ):
         assert part in first.stdout
-    assert sorted(path.name for path in Path("out").iterdir()) == [
+    assert sorted(path.name for path in Path("out").glob("[!.]*")) == [
         "checkpoints",
         "config.yaml",
         "evaluation.json",

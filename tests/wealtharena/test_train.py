@@ -19,6 +19,7 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.wealtharena.conftest import GAME
+from wealtharena.errors import UserError
 from wealtharena.experiment import load_experiment
 from wealtharena.spec import EarlyStoppingSpec, StopSpec
 from wealtharena.team.policy import load_policies
@@ -185,6 +186,13 @@ def test_a_checkpoint_that_cannot_be_written_leaves_nothing_and_the_last_good_on
         run.save(Mark(iteration=2), fill_the_disk, keep=2)
     assert [checkpoint.mark.iteration for checkpoint in run.checkpoints()] == [1]
     assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"iter_000001", "latest", "best"}
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    with RunDir(tmp_path).alone(), pytest.raises(UserError, match="another process trains in this folder"):
+        RunDir(tmp_path).alone().__enter__()
+    with RunDir(tmp_path).alone():
+        pass
 
 
 def test_new_runs_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
 from wealtharena.errors import UserError
@@ -71,6 +73,23 @@ class RunDir:
         partial = self.config.with_suffix(".partial")
         partial.write_text(yaml.safe_dump(dict(resolved), sort_keys=False), encoding="utf-8")
         partial.replace(self.config)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps other processes from training in this folder; the lock goes with the process, however it ends.
+
+        Raises:
+            UserError: Another process is training in it.
+        """
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise UserError(f"{self.path}: another process trains in this folder; wait for it, or stop it") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def checkpoints(self) -> list[Checkpoint]:
         """The complete checkpoints, oldest first."""
