@@ -165,8 +165,9 @@ def _term(target: str) -> Callable[..., Any]:
         term = getattr(importlib.import_module(module_name), class_name)()
         if not callable(term):
             raise TypeError("it has no __call__(outcome)")  # noqa: TRY301  (told like every other reason)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"{target!r} is no module:Class of a term, built without arguments: {error}") from error
+    except Exception as error:  # a module of the user's may raise anything when it is imported
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{target!r} is no module:Class of a term, built without arguments ({reason})") from error
     return term
 
 

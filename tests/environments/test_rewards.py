@@ -95,7 +95,15 @@ def test_a_term_of_ones_own_is_named_in_the_file():
 
 
 @pytest.mark.parametrize(
-    "target", ["nowhere:Turnover", f"{__name__}:Missing", "Turnover", f"{__name__}:MarketRecord", "builtins:object"]
+    "target",
+    [
+        "nowhere:Turnover",
+        f"{__name__}:Missing",
+        "Turnover",
+        f"{__name__}:MarketRecord",
+        "builtins:object",
+        "this_is:no.module",
+    ],
 )
 def test_a_term_that_cannot_be_built_is_refused(target):
     with pytest.raises(ValidationError, match="is no module:Class of a term"):

@@ -19,7 +19,7 @@ from wealtharena.evidence.data_summary import summarise
 from wealtharena.experiment import load_experiment
 
 LAWS = [
-    "observations are finite and as declared",
+    "observations and rewards are finite and as declared",
     "the same seed gives the same trajectory",
     "a copy in a batch equals the same world alone",
     "the accounts balance",

@@ -107,7 +107,7 @@ def test_a_run_from_prices_to_report(market: Path) -> None:
         "evaluate", "out/checkpoints/latest", "--data", "prices.parquet", "--set", "evaluation.window.end=2015-09-30"
     )
     assert again.exit_code == 0, again.output
-    other = json.loads(Path("out/evaluations/iter_000002-other-data/evaluation.json").read_text())
+    other = json.loads(Path("out/evaluations/iter_000002-001/evaluation.json").read_text())
     assert other["windows"]["test"] == {"start": "2015-07-01", "end": "2015-09-30"}
     assert json.loads(Path("out/evaluation.json").read_text()) == found
     same = run("evaluate", "out", "--out", "elsewhere")
@@ -117,3 +117,21 @@ def test_a_run_from_prices_to_report(market: Path) -> None:
     Path("out/report.html").unlink()
     assert run("report", "out").exit_code == 0
     assert Path("out/report.html").is_file()
+
+
+def test_an_evaluation_over_the_training_window_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("name: x")
+    (tmp_path / "checkpoints" / "iter_000001").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "iter_000001" / "mark.json").write_text("{}")
+    result = run("evaluate", str(tmp_path), "--set", "environment.params.window.end=2000-01-01")
+    assert result.exit_code == 2
+    assert "that is the window it was trained on; set evaluation.window" in result.stderr
+
+
+def test_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("name: x")
+    (tmp_path / "checkpoints" / "iter_000001").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "iter_000001" / "mark.json").write_text('{"iteration": ')
+    result = run("evaluate", str(tmp_path))
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "iter_000001: is damaged (mark.json)" in result.stderr

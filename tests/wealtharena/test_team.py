@@ -10,6 +10,7 @@ import torch
 from ray import tune
 
 from policies.ppo import PPO
+from policies.sac import SAC
 from tests.games import TargetGame
 from tests.wealtharena.teams import GROUPS, changed, mixed, weights
 from wealtharena.team.algorithm import Team
@@ -155,6 +156,34 @@ def test_an_environment_that_raises_stops_the_run_with_its_traceback(runners):
     with pytest.raises(RuntimeError, match=r"(?s)sampling failed in 1 of 1 runners.*the third step is one too many"):
         algo.train()
     algo.stop()
+
+
+class Spoilt(TargetGame):
+    """Pays NaN once."""
+
+    def step(self, actions):
+        found = super().step(actions)
+        found.reward["a"][0, 0] = float("nan")
+        return found
+
+
+def test_a_reward_that_is_no_number_stops_the_run_before_anyone_learns_from_it():
+    algo = TeamConfig().environment(env=Spoilt).team({"a": PPO()}).build_algo()
+    with pytest.raises(RuntimeError, match=r"(?s)group .a.: the environment gave a reward that is NaN or infinite"):
+        algo.train()
+    algo.stop()
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"a": SAC()}, r"SAC cannot act in Discrete\(3\)"),
+        ({"a": PPO(), "b": PPO()}, r"members \['a', 'b'\] and groups of the environment \['a'\] differ"),
+    ],
+)
+def test_members_that_do_not_fit_are_refused_when_the_team_is_built(members, message):
+    with pytest.raises(ValueError, match=message):
+        TeamConfig().environment(env=TargetGame).team(members).build_algo()
 
 
 def test_a_team_without_members_or_with_a_foreign_environment_is_refused():

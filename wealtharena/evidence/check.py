@@ -100,14 +100,16 @@ def _flat(parts: Transition | Any) -> dict[str, Tensor]:
 
 
 def observations_are_as_declared(build: Build, plans: Sequence[Actions]) -> Verdict:
-    """Every observation is finite, float32 and of the declared shape."""
-    law, world = "observations are finite and as declared", build(COPIES)
+    """Every observation is finite, float32 and of the declared shape; every reward is finite."""
+    law, world = "observations and rewards are finite and as declared", build(COPIES)
     for step, snapshot in enumerate(play(world, plans)):
         for name, group in world.groups.items():
             obs, shape = snapshot[f"obs of {name}"], (COPIES, len(group.agent_ids), *group.observation_space.shape)
             if obs.shape != shape or obs.dtype != torch.float32 or not obs.isfinite().all():
                 found = f"{tuple(obs.shape)} {obs.dtype}, {int((~obs.isfinite()).sum())} not finite"
                 return Verdict(law, False, f"{name} at step {step}: {found}, declared {shape} float32")
+            if step and not snapshot[f"reward of {name}"].isfinite().all():
+                return Verdict(law, False, f"{name} at step {step}: a reward that is NaN or infinite")
     return Verdict(law, True, f"{len(world.groups)} groups, {COPIES} copies, {len(plans)} steps")
 
 

@@ -9,6 +9,7 @@ import gymnasium as gym
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.learner.learner_group import LearnerGroup
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
+from ray.rllib.env import INPUT_ENV_SPACES
 from ray.rllib.policy.policy import PolicySpec
 
 from environments.base import ArrayEnv
@@ -70,6 +71,11 @@ class TeamConfig(AlgorithmConfig):
         super().validate()
         if not self.members:
             raise ValueError("TeamConfig has no members: call .team({group: algorithm})")
+        if self.evaluation_interval:
+            raise ValueError(
+                "TeamConfig.evaluation(): RLlib evaluates episodes, and a team samples none; evaluate a checkpoint "
+                "with wealtharena.evidence (evaluate_market, evaluate_episodes)"
+            )
         if not (isinstance(self.env, type) and issubclass(self.env, ArrayEnv)):
             raise TypeError(
                 f"TeamConfig.environment(env={self.env!r}): must be a subclass of environments.base.ArrayEnv"
@@ -101,7 +107,20 @@ class TeamConfig(AlgorithmConfig):
     def get_multi_rl_module_spec(
         self, *, env: Any = None, spaces: Any = None, inference_only: bool = False, **kwargs: Any
     ) -> MultiRLModuleSpec:
-        """Each group's networks, as its algorithm specifies them."""
+        """Each group's networks, as its algorithm specifies them.
+
+        Raises:
+            ValueError: Members and groups of the environment are not the same.
+            MemberError: An algorithm cannot act in its group's action space.
+        """
+        groups = {name for name in spaces if name != INPUT_ENV_SPACES}
+        if groups != set(self.members):
+            raise ValueError(
+                f"members {sorted(self.members)} and groups of the environment {sorted(groups)} differ: "
+                ".team() takes one algorithm for each group"
+            )
+        for name, algorithm in self.members.items():
+            algorithm.check(name, spaces[name][1])
         return MultiRLModuleSpec(
             rl_module_specs={
                 name: algorithm.module_spec(*spaces[name], inference_only=inference_only)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import ray
 import torch
 from ray.rllib.core import COMPONENT_RL_MODULE
@@ -98,6 +99,7 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
             for _ in range(self.steps):
                 self._step(env_steps)
             fragment = {name: recorder.finish(self.obs[name]) for name, recorder in self._recorders.items()}
+            _require_finite_rewards(fragment)
             fragment = {name: self._with_values(name, rollout) for name, rollout in fragment.items()}
         self.metrics.log_value(NUM_ENV_STEPS_SAMPLED, self.steps * self.env.num_envs, reduce="sum")
         self.metrics.log_value(NUM_ENV_STEPS_SAMPLED_LIFETIME, self.steps * self.env.num_envs, reduce="lifetime_sum")
@@ -196,3 +198,10 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
 
     def stop(self) -> None:
         """Nothing is held that must be released."""
+
+
+def _require_finite_rewards(fragment: Fragment) -> None:
+    """One such reward would spoil a network for good, and with it every later hour of the run."""
+    for name, rollout in fragment.items():
+        if not np.isfinite(rollout.reward).all():
+            raise ValueError(f"group '{name}': the environment gave a reward that is NaN or infinite")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -54,8 +55,12 @@ def find_subject(path: Path, overrides: Sequence[str] = (), data: Path | None = 
     best = run.best()
     if not named and best is None:
         raise UserError(f"{path}: holds no checkpoint yet; train it further with 'wealtharena train {path} --resume'")
+    for override in overrides:
+        if override.strip().startswith("environment.params.window"):
+            raise UserError(f"--set {override}: that is the window it was trained on; set evaluation.window")
     changes = [*overrides, *([f"environment.params.data={{path: {json.dumps(str(data))}}}"] if data else [])]
-    experiment = load_experiment(str(run.config), changes, for_training=not changes)
+    same_prices = all(change.strip().startswith("evaluation.") for change in changes)
+    experiment = load_experiment(str(run.config), changes, for_training=same_prices)
     checkpoint = path.resolve() if named or best is None else best.path
     return Subject(run, checkpoint, experiment, own_data=not changes, named=named)
 
@@ -85,7 +90,9 @@ def _check_features(experiment: Experiment, policies: Mapping[str, Policy]) -> N
 
 
 def folder_for(subject: Subject, out: Path | None) -> Path:
-    """Where an evaluation goes: ``out``, or else the run's own one into the run and any other beside it.
+    """Where an evaluation goes: ``out``, or else the run's own one into the run and any other under ``evaluations``.
+
+    With anything changed, the next free number: an evaluation never replaces another one.
 
     Raises:
         UserError: ``out`` is a file.
@@ -96,8 +103,11 @@ def folder_for(subject: Subject, out: Path | None) -> Path:
         return out
     if subject.own_data and not subject.named:
         return subject.run.path
-    data = "" if subject.own_data else "-other-data"
-    return subject.run.path / "evaluations" / f"{subject.checkpoint.name}{data}"
+    name = subject.run.path / "evaluations" / subject.checkpoint.name
+    if subject.own_data:
+        return name
+    numbered = (name.with_name(f"{name.name}-{number:03d}") for number in itertools.count(1))
+    return next(path for path in numbered if not path.exists())
 
 
 def assess_run(run: RunDir, experiment: Experiment) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from wealtharena.errors import UserError
 from wealtharena.training.stopping import Patience
@@ -94,7 +94,7 @@ class RunDir:
     def checkpoints(self) -> list[Checkpoint]:
         """The complete checkpoints, oldest first."""
         marks = sorted(self.path.glob("checkpoints/iter_*/mark.json"))
-        return [Checkpoint(file.parent, Mark.model_validate_json(file.read_bytes())) for file in marks]
+        return [Checkpoint(file.parent, _mark(file)) for file in marks]
 
     def latest(self) -> Checkpoint | None:
         """The newest checkpoint."""
@@ -133,6 +133,13 @@ class RunDir:
                 shutil.rmtree(checkpoint.path)
         _link(self.path / "checkpoints" / "latest", checkpoints[-1].path.name)
         _link(self.path / "checkpoints" / "best", (best or checkpoints[-1]).path.name)
+
+
+def _mark(file: Path) -> Mark:
+    try:
+        return Mark.model_validate_json(file.read_bytes())
+    except ValidationError:
+        raise UserError(f"{file.parent}: is damaged (mark.json); remove this checkpoint to use the others") from None
 
 
 def _score(checkpoint: Checkpoint) -> float:

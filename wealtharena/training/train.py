@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import pickle
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +12,14 @@ from typing import Any, Protocol
 
 import torch
 
+from wealtharena.errors import UserError
 from wealtharena.experiment import Experiment
 from wealtharena.spec import ExperimentSpec
 from wealtharena.team.algorithm import Team
 from wealtharena.team.config import TeamConfig
 from wealtharena.training.metrics_log import MetricsLog
 from wealtharena.training.progress import Progress
-from wealtharena.training.run_dir import Mark, RunDir
+from wealtharena.training.run_dir import Checkpoint, Mark, RunDir
 from wealtharena.training.stopping import StopSignal, fraction_done
 
 
@@ -52,13 +54,23 @@ def train(experiment: Experiment, run: RunDir, *, view: View, stop: StopSignal) 
         # Small networks lose more by handing work from thread to thread than they gain, above all on a busy machine.
         torch.set_num_threads(1)
     last = run.latest()
-    team = Team.from_checkpoint(str(last.path.resolve())) if last else team_config(experiment).build_algo()
+    team = _restored(last) if last else team_config(experiment).build_algo()
     mark = last.mark if last else Mark()
     try:
         with MetricsLog(run.metrics, after=mark.iteration) as log:
             return _Loop(experiment.spec, run, team, log, view, stop).run(mark)
     finally:
         team.stop()
+
+
+def _restored(checkpoint: Checkpoint) -> Team:
+    try:
+        return Team.from_checkpoint(str(checkpoint.path.resolve()))
+    except (EOFError, FileNotFoundError, pickle.UnpicklingError) as error:
+        raise UserError(
+            f"{checkpoint.path}: is damaged ({type(error).__name__}: {error}); "
+            "remove this checkpoint to go on from the one before"
+        ) from error
 
 
 def team_config(experiment: Experiment) -> TeamConfig:
