@@ -184,7 +184,7 @@ def class_features(
     Args:
         panel: T bars of N assets in C classes.
         warmup: Own bars an asset needs to be listed.
-        stale_after: Bars of the union without an own bar after which an asset is not listed.
+        stale_after: Bars and days without an own bar after which an asset is not listed.
 
     Returns:
         F' names, and float32 (T, C, F'); 0 where no asset of the class is listed.

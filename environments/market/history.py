@@ -12,7 +12,7 @@ from environments.market.alignment import Bools, Floats, Ints, on_calendar, own_
 from environments.market.panel import Panel
 
 WINDOW = 20  # own bars: one month of sessions
-STALE_AFTER = 20  # bars of the union without an own bar after which an asset counts as gone
+STALE_AFTER = 20  # bars of the union, and days, without an own bar after which an asset counts as gone
 DAYS_PER_YEAR = 365.0
 
 
@@ -21,32 +21,48 @@ def age_TN(panel: Panel) -> Ints:
     return panel.traded_TN.cumsum(axis=0, dtype=np.int64)
 
 
+def _last_TN(panel: Panel) -> Ints:
+    """The bar of each asset's last own bar up to t: int64 (T, N), -1 before its first."""
+    bar_T1 = np.arange(len(panel.dates_T), dtype=np.int64)[:, None]
+    return np.maximum.accumulate(np.where(panel.traded_TN, bar_T1, -1), axis=0)
+
+
 def idle_TN(panel: Panel) -> Ints:
     """Bars of the union since the asset's last own bar: int64 (T, N), 0 on an own bar.
 
     Before its first own bar it is t + 1, as though the last had been just before the panel begins.
     """
-    bar_T1 = np.arange(len(panel.dates_T), dtype=np.int64)[:, None]
-    last_TN = np.maximum.accumulate(np.where(panel.traded_TN, bar_T1, -1), axis=0)
-    return bar_T1 - last_TN
+    return np.arange(len(panel.dates_T), dtype=np.int64)[:, None] - _last_TN(panel)
+
+
+def gone_TN(panel: Panel, stale_after: int = STALE_AFTER) -> Bools:
+    """Assets that count as gone at bar t: bool (T, N).
+
+    No own bar for at least ``stale_after`` bars of the union *and* as many days: bars alone would take a share for gone
+    overnight where crypto has a bar each minute, and days alone would take everything for gone between monthly bars.
+    """
+    silent_TN = panel.dates_T[:, None] - panel.dates_T[np.maximum(_last_TN(panel), 0)]
+    return (idle_TN(panel) >= stale_after) & (silent_TN >= np.timedelta64(stale_after, "D"))
 
 
 def listed_TN(panel: Panel, warmup: int, stale_after: int = STALE_AFTER) -> Bools:
     """Assets that may be held at bar t: bool (T, N).
 
-    An asset is listed from its own bar number ``warmup`` on (counted from 1), and for as long as fewer than
-    ``stale_after`` bars of the union have passed since its last own bar. It is listed again if it comes back.
+    An asset is listed from its own bar number ``warmup`` on (counted from 1) until it is gone (see ``gone_TN``). It is
+    listed again if it comes back.
     """
-    has_bar_TN = age_TN(panel) >= max(warmup, 1)
-    return has_bar_TN & (idle_TN(panel) < stale_after)
+    return (age_TN(panel) >= max(warmup, 1)) & ~gone_TN(panel, stale_after)
 
 
 def settle_TN(panel: Panel, stale_after: int = STALE_AFTER) -> Bools:
-    """True at the one bar where a silent asset is closed out: the ``stale_after``-th bar of the union without its own.
+    """True at the one bar where a silent asset is closed out, the first at which it is gone: bool (T, N).
 
-    bool (T, N). From that bar on it is not listed; an asset that comes back and falls silent again settles again.
+    From that bar on it is not listed; an asset that comes back and falls silent again settles again.
     """
-    return (age_TN(panel) > 0) & (idle_TN(panel) == stale_after)
+    gone = gone_TN(panel, stale_after) & (age_TN(panel) > 0)
+    before = np.zeros_like(gone)
+    before[1:] = gone[:-1]
+    return gone & ~before
 
 
 def vol_TN(panel: Panel, window: int = WINDOW) -> Floats:

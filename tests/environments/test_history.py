@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -85,3 +86,18 @@ def test_whoever_leaves_the_list_is_settled_at_that_bar(seed: int, stale_after: 
     settled = history.settle_TN(panel, stale_after)
     np.testing.assert_array_equal(settled[1:], listed[:-1] & ~listed[1:])
     assert not settled[0].any()
+
+
+@pytest.mark.parametrize(("bar", "silent"), [("1h", 100), ("30D", 3)])
+def test_nights_between_minutes_and_gaps_between_months_are_no_farewell(bar: str, silent: int) -> None:
+    """A share that sleeps while crypto has a bar each hour is still there, and so is one with a bar each month."""
+    dates = pd.date_range("2021-01-01", periods=300, freq=bar)
+    frames = [bars_of("COIN", "crypto", dates), bars_of("AAA", "stocks", dates[:: silent + 1])]
+    panel = panel_from_frame(pd.concat(frames), origin="test")
+    assert not history.settle_TN(panel).any()
+    assert history.listed_TN(panel, warmup=1)[silent:].all()
+
+
+def bars_of(symbol: str, asset_class: str, dates: pd.DatetimeIndex) -> pd.DataFrame:
+    prices = dict.fromkeys(["open", "high", "low", "close"], 1.0)
+    return pd.DataFrame({"date": dates, "symbol": symbol, "asset_class": asset_class, **prices, "volume": 1.0})
