@@ -134,7 +134,15 @@ def _build(environment: type[ArrayEnv], params: BaseModel, document: Document, p
     try:
         return environment(params, num_envs=1)
     except DataError as error:
-        raise UserError(f"{error} [{'.'.join(map(str, path))}: {document.origin(path)}]") from error
+        raise UserError(f"{error} [{'.'.join(map(str, path))}: {_given_below(document, path)}]") from error
+
+
+def _given_below(document: Document, path: KeyPath) -> str:
+    """Where the section was given; a ``--set`` into it is the likelier culprit."""
+    below = [key for key in document.origins if key[: len(path)] == path]
+    return next(
+        (origin for key in below if (origin := document.origin(key)).startswith("--set")), document.origin(path)
+    )
 
 
 def _check_members(members: Mapping[str, Algorithm], groups: Mapping[str, Group], document: Document) -> None:

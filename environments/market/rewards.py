@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from environments.errors import DataError
 from environments.market.config import RewardParams
 from environments.market.record import MarketRecord
 
@@ -101,6 +102,9 @@ def reward(outcome: Outcome, params: RewardParams) -> Tensor:
 
     Returns:
         float32 (E, M).
+
+    Raises:
+        DataError: A term of one's own gives another shape.
     """
     total_EM = outcome.return_EM * params.profit
     if params.cost:
@@ -108,5 +112,15 @@ def reward(outcome: Outcome, params: RewardParams) -> Tensor:
     if params.drawdown:
         total_EM = total_EM - params.drawdown * outcome.deeper_EM.clamp(min=0.0)
     for term, weight in params.own_terms:
-        total_EM = total_EM + weight * term(outcome)
+        total_EM = total_EM + weight * _checked(term, outcome)
     return (total_EM * params.scale).to(torch.float32)
+
+
+def _checked(term: Term, outcome: Outcome) -> Tensor:
+    value_EM = term(outcome)
+    if value_EM.shape != outcome.return_EM.shape:
+        raise DataError(
+            f"reward.terms: {type(term).__name__} gave shape {tuple(value_EM.shape)}, must be "
+            f"{tuple(outcome.return_EM.shape)}: a row for each copy, a column for each asset and one for the portfolio"
+        )
+    return value_EM

@@ -5,6 +5,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from environments.errors import DataError
 from environments.market.config import RewardParams
 from environments.market.record import MarketRecord
 from environments.market.rewards import Outcome, columns, drawdown, log_returns, reward
@@ -92,6 +93,18 @@ class Turnover:
 def test_a_term_of_ones_own_is_named_in_the_file():
     params = RewardParams(profit=0.0, scale=1.0, terms={f"{__name__}:Turnover": -2.0})
     assert reward(outcome(), params)[0].tolist() == pytest.approx([-0.2, 0.0, -0.1])
+
+
+class Lopsided:
+    """Forgets the portfolio."""
+
+    def __call__(self, outcome: Outcome) -> Tensor:
+        return outcome.record.cost_EN
+
+
+def test_a_term_of_another_shape_is_named():
+    with pytest.raises(DataError, match=r"reward\.terms: Lopsided gave shape \(1, 2\), must be \(1, 3\)"):
+        reward(outcome(), RewardParams(terms={f"{__name__}:Lopsided": 1.0}))
 
 
 @pytest.mark.parametrize(

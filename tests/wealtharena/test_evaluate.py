@@ -13,6 +13,9 @@ import torch
 from environments.base import ArrayEnv, Group, Params, Transition
 from environments.market.config import MarketParams
 from environments.market.env import MarketEnv
+from environments.market.panel import panel_from_frame
+from tests.environments.markets import bars
+from tests.environments.markets import market as market_on
 from tests.games import TargetGame, TargetParams
 from wealtharena.evidence.baselines import BASELINES
 from wealtharena.evidence.episodes import evaluate_episodes
@@ -178,6 +181,20 @@ def test_buying_and_holding_free_of_costs_earns_the_mean_of_the_assets():
     expected = (panel.close_TN[last] / panel.open_TN[first + 1]).mean()
     assert held.nav[-1] / held.nav[0] == pytest.approx(expected, rel=1e-9)
     assert (cash.nav == cash.nav[0]).all()
+
+
+def test_what_fell_silent_and_came_back_is_bought_and_held_again():
+    dates = pd.date_range("2021-01-01", periods=60)
+    frames = [
+        bars("AAA", "stocks", dates[[*range(20), *range(45, 60)]], 1.0, 1.0, 1.0),
+        bars("COIN", "crypto", dates, 1.0, 1.0, 1.0),
+    ]
+    env = market_on(
+        panel_from_frame(pd.concat(frames), origin="test"), warmup=1, horizon=None, risk={"max_position": 1}
+    )
+    (track,) = run_baselines(env, {"buy_and_hold": BASELINES["buy_and_hold"]})
+    held = track.value_TN[:, track.symbols.index("AAA")] > 0
+    assert (held[10], held[42], held[-1]) == (True, False, True)
 
 
 def test_costs_lower_every_baseline():

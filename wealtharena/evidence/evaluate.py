@@ -100,6 +100,7 @@ def run_baselines(env: MarketEnv, rules: Mapping[str, Baseline]) -> tuple[Track,
     ordered_EN = np.zeros((len(rules), len(env.panel.symbols)), dtype=bool)
     for bar in range(first, last):
         listed_EN = env.listed_EN().cpu().numpy()
+        ordered_EN &= listed_EN  # what fell silent was closed out: a rule that buys once buys it again when it is back
         target_EN = np.full(listed_EN.shape, np.nan)
         for copy, rule in enumerate(rules.values()):
             weight_N = rule(_history(env, bar, listed_EN[copy], ordered_EN[copy]))

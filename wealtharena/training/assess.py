@@ -95,11 +95,13 @@ def folder_for(subject: Subject, out: Path | None) -> Path:
     With anything changed, the next free number: an evaluation never replaces another one.
 
     Raises:
-        UserError: ``out`` is a file.
+        UserError: ``out`` is a file, or the run's own folder for an evaluation that is not the run's own.
     """
     if out is not None:
         if out.exists() and not out.is_dir():
             raise UserError(f"--out {out}: is a file; name a folder")
+        if out.resolve() == subject.run.path.resolve() and (subject.named or not subject.own_data):
+            raise UserError(f"--out {out}: holds the run's own evaluation, which stays; name another folder")
         return out
     if subject.own_data and not subject.named:
         return subject.run.path
