@@ -13,25 +13,19 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.learner import ENTROPY_KEY, POLICY_LOSS_KEY, VF_LOSS_KEY
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.core.rl_module.apis.value_function_api import ValueFunctionAPI
-from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import Tensor
 
-from policies.algorithm import Algorithm, AlgorithmParams, Decision, Trainer
+from policies.actor_critic import ActorCritic, ActorCriticParams
 from policies.models import default_model
-from policies.modules import ActorCriticModule
-from policies.on_policy import OnPolicyTrainer, Schedule, exploit, explore
-from policies.spaces import require_discrete_or_box
+from policies.on_policy import Schedule
 
 
-class A2CParams(AlgorithmParams):
-    """Hyperparameters of A2C."""
+class A2CParams(ActorCriticParams):
+    """Hyperparameters of A2C; every row is used once."""
 
     lr: float = Field(7e-4, gt=0, le=1, description="learning rate of Adam")
-    gae_lambda: float = Field(0.95, ge=0, le=1, description="trace decay of the advantages")
     entropy_coeff: float = Field(0.01, ge=0, description="weight of the entropy bonus")
-    value_coeff: float = Field(0.5, ge=0, description="weight of the value loss")
-    minibatch_size: int = Field(512, ge=1, description="rows of one gradient step; every row is used once")
 
 
 class A2CTorchLearner(TorchLearner):
@@ -59,11 +53,10 @@ class A2CTorchLearner(TorchLearner):
         return [ValueFunctionAPI]
 
 
-class A2C(Algorithm):
+class A2C(ActorCritic):
     """A2C for Discrete and Box actions: one pass over each iteration's rows, each row used once."""
 
     Params = A2CParams
-    on_policy = True
     metrics: ClassVar[Mapping[str, str]] = {
         POLICY_LOSS_KEY: "policy_loss",
         VF_LOSS_KEY: "value_loss",
@@ -71,12 +64,7 @@ class A2C(Algorithm):
         "total_loss": "loss",
     }
 
-    def __init__(self, params: A2CParams | None = None) -> None:
-        self.params: A2CParams = params or A2CParams()
-
-    def check(self, group: str, action_space: gym.Space[Any]) -> None:
-        """Raises ``MemberError`` unless the actions are Discrete or a bounded Box."""
-        require_discrete_or_box(group, "A2C", action_space)
+    params: A2CParams
 
     def learner_config(self, action_space: gym.Space[Any]) -> AlgorithmConfig:
         """RLlib's PPO configuration carries the coefficients; the loss is A2C's."""
@@ -96,25 +84,6 @@ class A2C(Algorithm):
             .rl_module(model_config=default_model(params, free_log_std=isinstance(action_space, gym.spaces.Box)))
         )
 
-    def module_class(self) -> type[TorchRLModule]:
-        """Separate policy and value networks."""
-        return ActorCriticModule
-
-    def trainer(self, group: str, seed: int) -> Trainer:
+    def schedule(self) -> Schedule:
         """One pass over each iteration's rows."""
-        params = self.params
-        return OnPolicyTrainer(
-            group,
-            gamma=params.gamma,
-            trace_decay=params.gae_lambda,
-            schedule=Schedule(epochs=1, minibatch_size=params.minibatch_size),
-            seed=seed,
-        )
-
-    def explore(self, module: TorchRLModule, obs_BF: Tensor, env_steps: int) -> Decision:
-        """Samples from the policy."""
-        return explore(module, obs_BF)
-
-    def exploit(self, module: TorchRLModule, obs_BF: Tensor) -> Tensor:
-        """The mode of the policy."""
-        return exploit(module, obs_BF)
+        return Schedule(epochs=1, minibatch_size=self.params.minibatch_size)

@@ -91,6 +91,10 @@ class Algorithm(abc.ABC):
 
     params: Any
 
+    def __init__(self, params: AlgorithmParams | None = None) -> None:
+        """Takes a validated ``Params``; its defaults where none is given."""
+        self.params = self.Params() if params is None else params
+
     @abc.abstractmethod
     def check(self, group: str, action_space: gym.Space[Any]) -> None:
         """Raises ``MemberError`` if it cannot act in this space."""

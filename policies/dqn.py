@@ -44,8 +44,7 @@ class DQN(Algorithm):
     on_policy = False
     metrics: ClassVar[Mapping[str, str]] = {"qf_loss": "q_loss", "qf_mean": "q_mean", "total_loss": "loss"}
 
-    def __init__(self, params: DQNParams | None = None) -> None:
-        self.params: DQNParams = params or DQNParams()
+    params: DQNParams
 
     def check(self, group: str, action_space: gym.Space[Any]) -> None:
         """Raises ``MemberError`` unless the actions are Discrete."""

@@ -10,13 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.learner_group import LearnerGroup
-from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
-from torch import Tensor
 
-from policies.algorithm import Decision
 from policies.returns import generalised_advantages, goes_on
 from policies.rollout import Rollout
 
@@ -106,17 +103,3 @@ def _rows_of(rollout: Rollout, gamma: float, trace_decay: float) -> dict[str, ND
         Postprocessing.ADVANTAGES: advantage_SEA[valid_SEA],
         Postprocessing.VALUE_TARGETS: (advantage_SEA + value_SEA)[valid_SEA],
     }
-
-
-def explore(module: TorchRLModule, obs_BF: Tensor) -> Decision:
-    """Samples from the module's exploration distribution."""
-    dist_inputs = module.forward_exploration({Columns.OBS: obs_BF})[Columns.ACTION_DIST_INPUTS]
-    distribution = module.get_exploration_action_dist_cls().from_logits(dist_inputs)
-    action = distribution.sample()
-    return Decision(action, distribution.logp(action), dist_inputs)
-
-
-def exploit(module: TorchRLModule, obs_BF: Tensor) -> Tensor:
-    """The most likely action, or the mean of a continuous one."""
-    dist_inputs = module.forward_inference({Columns.OBS: obs_BF})[Columns.ACTION_DIST_INPUTS]
-    return module.get_inference_action_dist_cls().from_logits(dist_inputs).to_deterministic().sample()

@@ -20,7 +20,6 @@ from policies.algorithm import Activation, Algorithm, Decision, Trainer
 from policies.models import default_model
 from policies.modules import SoftActorCriticModule
 from policies.off_policy import ReplayParams, ReplayTrainer
-from policies.on_policy import exploit
 from policies.spaces import require_box, require_discrete_or_box
 
 _TEMPERATURE = "log_temperature"
@@ -82,8 +81,7 @@ class SAC(Algorithm):
         "total_loss": "loss",
     }
 
-    def __init__(self, params: SACParams | None = None) -> None:
-        self.params: SACParams = params or SACParams()
+    params: SACParams
 
     def check(self, group: str, action_space: gym.Space[Any]) -> None:
         """Raises ``MemberError`` for discrete actions unless ``discrete`` is set, and for an unbounded Box."""
@@ -140,8 +138,8 @@ class SAC(Algorithm):
 
         RLlib's squashed Gaussian is not squashed in its deterministic form, so the mean is squashed here.
         """
-        if isinstance(module.action_space, gym.spaces.Discrete):
-            return exploit(module, obs_BF)
         dist_inputs = module.forward_inference({Columns.OBS: obs_BF})[Columns.ACTION_DIST_INPUTS]
+        if isinstance(module.action_space, gym.spaces.Discrete):
+            return dist_inputs.argmax(dim=-1)
         mean_BU, _ = dist_inputs.chunk(2, dim=-1)
         return torch.tanh(mean_BU)

@@ -1,0 +1,68 @@
+"""What on-policy actor-critic algorithms share: networks, acting, and how each iteration's rows are used.
+
+An algorithm adds its hyperparameters, its Learner and its ``schedule``.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import gymnasium as gym
+from pydantic import Field
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
+from torch import Tensor
+
+from policies.algorithm import Algorithm, AlgorithmParams, Decision, Trainer
+from policies.modules import ActorCriticModule
+from policies.on_policy import OnPolicyTrainer, Schedule
+from policies.spaces import require_discrete_or_box
+
+
+class ActorCriticParams(AlgorithmParams):
+    """Hyperparameters of an on-policy actor-critic algorithm."""
+
+    lr: float = Field(3e-4, gt=0, le=1, description="learning rate of Adam")
+    gae_lambda: float = Field(0.95, ge=0, le=1, description="trace decay of the advantages")
+    entropy_coeff: float = Field(0.0, ge=0, description="weight of the entropy bonus")
+    value_coeff: float = Field(0.5, ge=0, description="weight of the value loss")
+    minibatch_size: int = Field(512, ge=1, description="rows of one gradient step")
+
+
+class ActorCritic(Algorithm):
+    """Acts by a stochastic policy (categorical, or Gaussian with a state-independent deviation) beside a critic."""
+
+    on_policy = True
+
+    params: ActorCriticParams
+
+    @abc.abstractmethod
+    def schedule(self) -> Schedule:
+        """How often, and in what portions, each iteration's rows are used."""
+
+    def check(self, group: str, action_space: gym.Space[Any]) -> None:
+        """Raises ``MemberError`` unless the actions are Discrete or a bounded Box."""
+        require_discrete_or_box(group, type(self).__name__, action_space)
+
+    def module_class(self) -> type[TorchRLModule]:
+        """Separate policy and value networks."""
+        return ActorCriticModule
+
+    def trainer(self, group: str, seed: int) -> Trainer:
+        """Generalised advantages of the latest rollouts, used as ``schedule`` says."""
+        return OnPolicyTrainer(
+            group, gamma=self.params.gamma, trace_decay=self.params.gae_lambda, schedule=self.schedule(), seed=seed
+        )
+
+    def explore(self, module: TorchRLModule, obs_BF: Tensor, env_steps: int) -> Decision:
+        """Samples from the policy."""
+        dist_inputs = module.forward_exploration({Columns.OBS: obs_BF})[Columns.ACTION_DIST_INPUTS]
+        distribution = module.get_exploration_action_dist_cls().from_logits(dist_inputs)
+        action = distribution.sample()
+        return Decision(action, distribution.logp(action), dist_inputs)
+
+    def exploit(self, module: TorchRLModule, obs_BF: Tensor) -> Tensor:
+        """The most likely action, or the mean of a continuous one."""
+        dist_inputs = module.forward_inference({Columns.OBS: obs_BF})[Columns.ACTION_DIST_INPUTS]
+        return module.get_inference_action_dist_cls().from_logits(dist_inputs).to_deterministic().sample()
