@@ -30,12 +30,14 @@ class TeamConfig(AlgorithmConfig):
         >>> from environments.market.env import MarketEnv
         >>> from policies.ppo import PPO
         >>> from policies.sac import SAC
+        >>> market = {"data": {"synthetic": {"assets": {"stocks": 4, "crypto": 2}}}}
         >>> config = (
         ...     TeamConfig()
-        ...     .environment(env=MarketEnv, env_config={"data": {"synthetic": {}}})
-        ...     .team({"stocks": PPO(), "crypto": SAC()})
+        ...     .environment(env=MarketEnv, env_config=market)
+        ...     .team({"stocks": PPO(), "crypto": SAC(), "allocator": PPO()})
         ...     .env_runners(num_envs_per_env_runner=64, rollout_fragment_length=64)
         ... )
+        >>> config.validate()
     """
 
     def __init__(self, algo_class: type | None = None) -> None:
