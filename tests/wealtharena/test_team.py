@@ -186,6 +186,16 @@ def test_members_that_do_not_fit_are_refused_when_the_team_is_built(members, mes
         TeamConfig().environment(env=TargetGame).team(members).build_algo()
 
 
+def test_rllibs_own_evaluation_is_refused():
+    config = TeamConfig().environment(env=TargetGame).team({"a": PPO()})
+    with pytest.raises(ValueError, match=r"evaluation_interval=2.*wealtharena\.evidence"):
+        config.copy().evaluation(evaluation_interval=2).validate()
+    algo = config.build_algo()
+    with pytest.raises(RuntimeError, match=r"wealtharena\.evidence"):
+        algo.evaluate()
+    algo.stop()
+
+
 def test_a_team_without_members_or_with_a_foreign_environment_is_refused():
     with pytest.raises(ValueError, match="no members"):
         TeamConfig().environment(env=TargetGame).validate()

@@ -19,7 +19,7 @@ from policies.algorithm import Trainer, action_names
 from policies.randomness import RandomStream
 from policies.rollout import Rollout
 from policies.statistics import RunningStatistics
-from wealtharena.team.config import TeamConfig
+from wealtharena.team.config import NO_EVALUATION, TeamConfig
 from wealtharena.team.learner_group import TeamLearnerGroup
 from wealtharena.team.runner import ArrayEnvRunner, Fragment
 
@@ -138,6 +138,14 @@ class Team(Algorithm):
         figures = {shown: learned[key] for key, shown in algorithm.metrics.items() if key in learned}
         figures |= sampled | results.get("groups", {}).get(name, {}) | algorithm.gauges(self._env_steps)
         return {key: float(value) for key, value in figures.items()}
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Refused before it would disturb the samplers: see the message.
+
+        Raises:
+            RuntimeError: Always.
+        """
+        raise RuntimeError(f"Team.evaluate(): {NO_EVALUATION}")
 
     def get_state(self, components: Any = None, *, not_components: Any = None, **kwargs: Any) -> dict[str, Any]:
         """RLlib's state, and what it leaves out: replay, counters, random streams."""

@@ -17,6 +17,11 @@ from policies.algorithm import Algorithm
 from wealtharena.team.learner_group import TeamLearnerGroup
 from wealtharena.team.runner import ArrayEnvRunner
 
+NO_EVALUATION = (
+    "RLlib evaluates by sampling episodes, and a team samples none; evaluate a checkpoint with wealtharena.evidence "
+    "(evaluate_market, evaluate_episodes)"
+)
+
 
 def _group_is_policy(agent_id: str, *args: Any, **kwargs: Any) -> str:
     """RLlib asks for a mapping from agents to policies; a team's columns come by group, so nothing asks it."""
@@ -74,10 +79,7 @@ class TeamConfig(AlgorithmConfig):
         if not self.members:
             raise ValueError("TeamConfig has no members: call .team({group: algorithm})")
         if self.evaluation_interval:
-            raise ValueError(
-                "TeamConfig.evaluation(): RLlib evaluates episodes, and a team samples none; evaluate a checkpoint "
-                "with wealtharena.evidence (evaluate_market, evaluate_episodes)"
-            )
+            raise ValueError(f"TeamConfig.evaluation(evaluation_interval={self.evaluation_interval}): {NO_EVALUATION}")
         if not (isinstance(self.env, type) and issubclass(self.env, ArrayEnv)):
             raise TypeError(
                 f"TeamConfig.environment(env={self.env!r}): must be a subclass of environments.base.ArrayEnv"
