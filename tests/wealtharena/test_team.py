@@ -49,9 +49,12 @@ def train(algo: Team, iterations: int) -> None:
 
 
 def test_three_and_three_more_after_a_restore_is_six_to_the_bit(tmp_path):
-    straight, first = mixed().build_algo(), mixed().build_algo()
+    # 33 steps in episodes of 8: at the checkpoint the slow group has decisions open, and episodes are under way.
+    config = mixed(rollout_fragment_length=11)
+    straight, first = config.copy().build_algo(), config.copy().build_algo()
     train(straight, 6)
     train(first, 3)
+    assert first.env_runner.get_state()["sampler"]["recorders"]["slow"]["mask"].all()
     first.save_to_path(tmp_path)
     first.stop()
     torch.manual_seed(123)  # what the process did in between is of no consequence
