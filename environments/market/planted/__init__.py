@@ -1,0 +1,1 @@
+"""Markets whose best possible policy is known, made of the ordinary parameters of ``MarketEnv``."""
