@@ -73,7 +73,7 @@ class A2C(ActorCritic):
             PPOConfig()
             .learners(learner_class=A2CTorchLearner)
             .training(
-                lr=params.lr,
+                lr=params.annealed(params.lr),
                 gamma=params.gamma,
                 lambda_=params.gae_lambda,
                 entropy_coeff=params.entropy_coeff,

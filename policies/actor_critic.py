@@ -28,6 +28,9 @@ class ActorCriticParams(AlgorithmParams):
     entropy_coeff: float = Field(0.0, ge=0, description="weight of the entropy bonus")
     value_coeff: float = Field(0.5, ge=0, description="weight of the value loss")
     minibatch_size: int = Field(512, ge=1, description="rows of one gradient step")
+    initial_log_std: float = Field(
+        -0.5, ge=-5, le=1, description="log deviation of continuous actions at the start, in half ranges of the action"
+    )
 
 
 class ActorCritic(Algorithm):
@@ -48,6 +51,10 @@ class ActorCritic(Algorithm):
     def module_class(self) -> type[TorchRLModule]:
         """Separate policy and value networks."""
         return ActorCriticModule
+
+    def module_settings(self) -> dict[str, Any]:
+        """How wide continuous actions scatter at the start, besides what all networks take."""
+        return super().module_settings() | {"initial_log_std": self.params.initial_log_std}
 
     def trainer(self, group: str, seed: int) -> Trainer:
         """Generalised advantages of the latest rollouts, used as ``schedule`` says."""

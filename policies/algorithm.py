@@ -9,10 +9,10 @@ import abc
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import gymnasium as gym
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.learner.learner_group import LearnerGroup
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
@@ -34,6 +34,26 @@ class AlgorithmParams(BaseModel):
     activation: Activation = Field("tanh", description="after each hidden layer")
     normalize_observations: bool = Field(True, description="standardise features by running statistics")
     grad_clip: float | None = Field(0.5, gt=0, description="largest global norm of a gradient; null for no limit")
+    lr_steps: int | None = Field(
+        None, ge=1, description="environment steps of the team over which learning rates fall linearly; null: they stay"
+    )
+    lr_left: float = Field(0.0, ge=0, lt=1, description="share of each learning rate that is left after lr_steps")
+
+    @model_validator(mode="after")
+    def _a_share_left_needs_a_fall(self) -> Self:
+        if self.lr_left and self.lr_steps is None:
+            raise ValueError(
+                f"lr_left is {self.lr_left} but lr_steps is null, so the learning rate never falls: "
+                "give lr_steps too, or leave lr_left out"
+            )
+        return self
+
+    def annealed(self, rate: float) -> float | list[list[float]]:
+        """A learning rate as RLlib takes it: constant, or [[0, rate], [lr_steps, lr_left * rate]], linear between.
+
+        RLlib moves the rate after each iteration's updates, by the environment steps the team has sampled.
+        """
+        return rate if self.lr_steps is None else [[0, rate], [self.lr_steps, self.lr_left * rate]]
 
 
 EPISODE_RETURN = "episode_return"
@@ -137,5 +157,9 @@ class Algorithm(abc.ABC):
         spec.observation_space = observation_space
         spec.action_space = action_space
         spec.inference_only = inference_only and not self.on_policy
-        spec.model_config = {**config.model_config, "normalize_observations": self.params.normalize_observations}
+        spec.model_config = {**config.model_config, **self.module_settings()}
         return spec
+
+    def module_settings(self) -> dict[str, Any]:
+        """What the networks of ``module_class`` take besides RLlib's own settings."""
+        return {"normalize_observations": self.params.normalize_observations}

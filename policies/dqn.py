@@ -56,7 +56,7 @@ class DQN(Algorithm):
         return (
             DQNConfig()
             .training(
-                lr=params.lr,
+                lr=params.annealed(params.lr),
                 gamma=params.gamma,
                 tau=params.tau,
                 target_network_update_freq=0,

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from policies.statistics import RunningStatistics
 
-_INITIAL_LOG_STD = -0.5
 _POLICY_HEAD_SCALE = 0.01
 _CLIP = 10.0
 
@@ -90,7 +89,7 @@ class ActorCriticModule(NormalizedModule, DefaultPPOTorchRLModule):
         with torch.no_grad():
             layers[-1].weight.mul_(_POLICY_HEAD_SCALE)
             if hasattr(self.pi, "log_std"):
-                self.pi.log_std.fill_(_INITIAL_LOG_STD)
+                self.pi.log_std.fill_(self.model_config["initial_log_std"])
 
     def compute_values(self, batch: dict[str, Any], embeddings: Any | None = None) -> Tensor:
         """The critic's values, (B,); from the critic's embeddings where a loss has them already."""

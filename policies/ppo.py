@@ -46,7 +46,7 @@ class PPO(ActorCritic):
         return (
             PPOConfig()
             .training(
-                lr=params.lr,
+                lr=params.annealed(params.lr),
                 gamma=params.gamma,
                 lambda_=params.gae_lambda,
                 clip_param=params.clip,

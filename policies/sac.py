@@ -98,9 +98,9 @@ class SAC(Algorithm):
             SACConfig()
             .learners(learner_class=TemperatureLearner)
             .training(
-                actor_lr=params.actor_lr,
-                critic_lr=params.critic_lr,
-                alpha_lr=params.temperature_lr,
+                actor_lr=params.annealed(params.actor_lr),
+                critic_lr=params.annealed(params.critic_lr),
+                alpha_lr=params.annealed(params.temperature_lr),
                 initial_alpha=params.initial_temperature,
                 target_entropy=self._target_entropy(action_space),
                 gamma=params.gamma,
