@@ -6,6 +6,7 @@ in wrapping int64 arithmetic: the same bits on every device.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 _WRAP = 1 << 64
@@ -25,12 +26,28 @@ def uniform(seed: int, *counters: Tensor | int) -> Tensor:
     Returns:
         float64 of the counters' common shape, a multiple of 2^-53.
     """
-    state: Tensor | int = _signed(seed)
-    for counter in counters:
-        state = _mix((state ^ counter) + _signed(_GOLDEN)) if isinstance(counter, Tensor) else state ^ counter
-    if not isinstance(state, Tensor):
+    if not any(isinstance(counter, Tensor) for counter in counters):
         raise TypeError("uniform: no counter is a tensor; give at least one, it says the device and the shape")
-    return _shifted(_mix(state + _signed(_GOLDEN)), 11).double() * 2.0**-53
+    # Every word is mixed in before the next one: else seed 1, copy 0 would draw what seed 0, copy 1 draws.
+    state = _mix(torch.tensor(_signed(seed)) + _signed(_GOLDEN))
+    for counter in counters:
+        word = counter if isinstance(counter, Tensor) else _signed(counter)
+        state = _mix((state ^ word) + _signed(_GOLDEN))
+    return _shifted(state, 11).double() * 2.0**-53
+
+
+def normal(seed: int, *counters: Tensor | int) -> Tensor:
+    """Draws one standard normal number for each tuple of counters: the inverse distribution of ``uniform``.
+
+    Args:
+        seed: As of ``uniform``.
+        counters: As of ``uniform``; the same counters give the normal number of the same rank.
+
+    Returns:
+        float64 of the counters' common shape, always finite: between -8.3 and 8.3.
+    """
+    # Zero stands for the middle of its interval [0, 2^-53); one is never drawn.
+    return torch.special.ndtri(uniform(seed, *counters).clamp(min=2.0**-54))
 
 
 def _mix(word: Tensor) -> Tensor:
