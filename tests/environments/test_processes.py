@@ -40,6 +40,10 @@ CASES = {
         SignalDriven,
         {"loading": [[1.0, 2.0, 3.0]], "decay": [0.1, 0.5, 0.9], "innovation": [0.1, 0.2, 0.3]},
     ),
+    "five signals, twelve assets": (
+        SignalDriven,
+        {"loading": [[(i + 1.0) * (k - 2.5) for k in range(5)] for i in range(12)], "decay": [0.1, 0.2, 0.3, 0.4, 0.5]},
+    ),
     "geometric signals": (
         SignalDriven,
         {**TWO_SIGNALS, "loading": CLASS_SIZE_3, "covariance": SMALL_3, "geometric": True},

@@ -4,7 +4,8 @@
     P' = P (1 + B f) exp(u - diag(Sigma) / 2)      geometric
     f' = (I - Phi) f + e     e ~ N(0, Omega)
 
-f is known before the price change that it drives. All parameters are per bar, whatever the bar's length.
+f is known before the price change that it drives. In a geometric price, 1 + B f is at least ``MIN_GROWTH``. All
+parameters are per bar, whatever the bar's length.
 """
 
 from __future__ import annotations
