@@ -9,23 +9,28 @@ import importlib
 import pkgutil
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from environments.base import ArrayEnv, Group
 from environments.errors import DataError
+from environments.market import roster
+from environments.market.config import MarketParams
 from environments.market.env import MarketEnv
 from policies.algorithm import Algorithm
 from policies.errors import MemberError
 from wealtharena.document import Document, KeyPath, close_match, read_document
 from wealtharena.errors import UserError
+from wealtharena.folds import Fold, plan_folds
 from wealtharena.spec import ExperimentSpec, WindowSpec
 from wealtharena.validation import complaint, rule_of, validate
 
 ENVIRONMENT: KeyPath = ("environment", "params")
 TEST_WINDOW: KeyPath = ("evaluation", "window")
+WALK_FORWARD: KeyPath = ("evaluation", "walk_forward")
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Experiment:
         notes: What the environment mended in its data, a line each.
         train_dates: First and last bar of the training; None where there are no dates.
         test_dates: First and last bar of the test.
+        folds: Of a walk-forward evaluation; none where there is a single test.
     """
 
     spec: ExperimentSpec
@@ -53,6 +59,26 @@ class Experiment:
     notes: tuple[str, ...]
     train_dates: tuple[str, str] | None
     test_dates: tuple[str, str] | None
+    folds: tuple[Fold, ...] = ()
+
+    def of_fold(self, fold: Fold) -> Experiment:
+        """One fold as an experiment of its own, trained and tested in the fold's windows with the fold's seed."""
+        spec = self.spec.model_copy(
+            update={
+                "name": f"{self.spec.name}-fold-{fold.number:02d}",
+                "seed": fold.seed,
+                "evaluation": self.spec.evaluation.model_copy(update={"window": fold.test, "walk_forward": None}),
+            }
+        )
+        return replace(
+            self,
+            spec=spec,
+            params=_over(self.params, fold.train),
+            test_params=_over(self.test_params, fold.test),
+            train_dates=(str(fold.train.start), str(fold.train.end)),
+            test_dates=(str(fold.test.start), str(fold.test.end)),
+            folds=(),
+        )
 
     def resolved(self) -> dict[str, Any]:
         """The experiment file with every default spelt out, as plain values; loading it gives the same experiment."""
@@ -85,8 +111,9 @@ def load_experiment(config: str, overrides: Iterable[str] = (), *, for_training:
     _check_members(members, tested.groups, document)
     _check_metrics(spec, members, tested.groups, document)
     notes = tested.panel.notes if isinstance(tested, MarketEnv) else ()
+    folds = _folds(spec, params, tested, document)
     return Experiment(
-        spec, environment, params, test_params, members, tested.groups, notes, _dates(trained), _dates(tested)
+        spec, environment, params, test_params, members, tested.groups, notes, _dates(trained), _dates(tested), folds
     )
 
 
@@ -95,6 +122,46 @@ def _dates(world: ArrayEnv | None) -> tuple[str, str] | None:
         return None
     first, last = world.panel.dates_T[list(world.window_bars)].astype("datetime64[D]")
     return str(first), str(last)
+
+
+def _over(params: BaseModel, window: WindowSpec) -> BaseModel:
+    """An environment's parameters over another window."""
+    return type(params).model_validate({**params.model_dump(by_alias=True), "window": window.model_dump()})
+
+
+def _folds(spec: ExperimentSpec, params: BaseModel, world: ArrayEnv, document: Document) -> tuple[Fold, ...]:
+    """The folds of a walk-forward evaluation, each of them held against the data."""
+    rule, test = spec.evaluation.walk_forward, spec.evaluation.window
+    if rule is None:
+        return ()
+    if not isinstance(world, MarketEnv) or test is None:
+        given = f"{type(world).__name__} has no dates that could be cut into folds; leave it out"
+        raise UserError(complaint(document, WALK_FORWARD, given))
+    train = _window_of(params)
+    if not test.follows(train):
+        rule_text = f"must begin after the training window environment.params.window ({train}) in a walk-forward"
+        raise UserError(complaint(document, TEST_WINDOW, rule_text, str(test)))
+    days = np.unique(world.panel.dates_T.astype("datetime64[D]"))
+    try:
+        folds = plan_folds(rule, days, train, test, seed=spec.seed)
+        for fold in folds:
+            _check_training(fold, params, world)
+    except (ValueError, DataError) as error:
+        raise UserError(complaint(document, WALK_FORWARD, str(error))) from error
+    return folds
+
+
+def _check_training(fold: Fold, params: BaseModel, world: MarketEnv) -> None:
+    trained = _over(params, fold.train)
+    assert isinstance(trained, MarketParams)  # those of a MarketEnv
+    try:
+        roster.window_bars(trained, world.panel)
+    except DataError as error:
+        raise DataError(f"fold {fold.number} cannot be trained: {error}") from error
+
+
+def _window_of(params: BaseModel) -> WindowSpec:
+    return WindowSpec.model_validate(params.model_dump()["window"])
 
 
 def _member(group: str, spec: ExperimentSpec, document: Document) -> Algorithm:
@@ -185,7 +252,7 @@ def _test_params(environment: type[ArrayEnv], params: BaseModel, spec: Experimen
     if window is None:
         rule = "is missing: the dates of the test, as in {start: 2019-07-01, end: 2021-06-30}"
         raise UserError(complaint(document, TEST_WINDOW, rule))
-    trained = WindowSpec.model_validate(params.model_dump()["window"])
+    trained = _window_of(params)
     if window.overlaps(trained):
         rule = f"overlaps the training window environment.params.window ({trained}): the test must lie outside of it"
         raise UserError(complaint(document, TEST_WINDOW, rule, str(window)))

@@ -7,7 +7,7 @@ What a file may say of an environment or an algorithm is not listed here: it is 
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -128,6 +128,10 @@ class WindowSpec(Section):
         """Whether some day lies in both windows."""
         return _not_after(self.start, other.end) and _not_after(other.start, self.end)
 
+    def follows(self, other: WindowSpec) -> bool:
+        """Whether it begins after the other window ends."""
+        return not _not_after(self.start, other.end)
+
     def __str__(self) -> str:
         return f"{self.start or 'first bar'} to {self.end or 'last bar'}"
 
@@ -136,16 +140,46 @@ def _not_after(start: date | None, end: date | None) -> bool:
     return start is None or end is None or start <= end
 
 
+class WalkForwardSpec(Section):
+    """Many tests instead of one: the test window is cut into folds, each with a team of its own (see ``folds``).
+
+    Lengths are counted in days with a bar: the dates of the market's calendar, whatever lies between them.
+
+    Attributes:
+        scheme: What later folds train on: ``rolling`` moves the training window, ``expanding`` lets it grow.
+        folds: Into how many test windows of equal length the test window is cut.
+        test_days: Or the length of each of them; the last one takes what is left over.
+        purge_days: The least number of days between the end of a fold's training and the beginning of its test.
+        embargo_days: Days after a test window that the next fold leaves out, in its training and in its test.
+    """
+
+    scheme: Literal["rolling", "expanding"] = "rolling"
+    folds: int | None = Field(None, ge=2)
+    test_days: int | None = Field(None, ge=2)
+    purge_days: int = Field(0, ge=0)
+    embargo_days: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.folds is None) == (self.test_days is None):
+            raise ValueError("give one of folds, the number of test windows, and test_days, the length of each")
+        return self
+
+
 class EvaluationSpec(Section):
     """What the trained team is judged on.
 
     Attributes:
         window: The dates of the test, apart from the training window; for environments that have a ``window``.
+        walk_forward: Cuts the window into folds; null: one test.
         episodes: Evaluation episodes.
+        trials: Configurations that were tried on this window, of which this one is shown; null: the seeds of the run.
     """
 
     window: WindowSpec | None = None
+    walk_forward: WalkForwardSpec | None = None
     episodes: int = Field(1, ge=1)
+    trials: int | None = Field(None, ge=1)
 
 
 class ExperimentSpec(Section):
