@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -51,29 +52,67 @@ def evaluate_market(
         rules: The baselines; ``equal_weight`` must be among them, since the team is measured against it.
         device: Where the market runs.
     """
+    played = play(env_class, params, policies, rules=rules, device=device)
+    return judge(played, train_window=train_window, seeds=seeds, trials=trials)
+
+
+@dataclass(frozen=True)
+class Played:
+    """What happened in a test.
+
+    Attributes:
+        env: The market that was walked through.
+        team: The team's books.
+        others: Those of the baselines.
+        tallies: group -> what its agents did.
+    """
+
+    env: MarketEnv
+    team: Track
+    others: tuple[Track, ...]
+    tallies: Mapping[str, Tally]
+
+
+def play(
+    env_class: type[MarketEnv],
+    params: MarketParams,
+    policies: Mapping[str, Policy],
+    *,
+    rules: Mapping[str, Baseline] = BASELINES,
+    device: str = "cpu",
+) -> Played:
+    """Walks through the test window with the team, then with every baseline; see ``evaluate_market``."""
     whole = params.model_copy(update={"horizon": None})
-    team_env = env_class(whole, num_envs=1, device=device)
-    team, tallies = run_team(team_env, policies)
+    env = env_class(whole, num_envs=1, device=device)
+    team, tallies = run_team(env, policies)
     others = run_baselines(env_class(whole, num_envs=len(rules), device=device), rules)
+    return Played(env, team, others, tallies)
+
+
+def judge(
+    played: Played, *, train_window: tuple[str, str] | None, seeds: Sequence[int], trials: int | None
+) -> Evaluation:
+    """What a test was worth, in numbers; see ``evaluate_market``."""
+    team, params = played.team, played.env.params
     content = {
         "kind": "market",
         "windows": {"train": _dates(train_window), "test": _test_dates(team)},
         "bars": len(team.returns_T),
         "years": team.years,
-        **_compared(team, others, whole.cash_rate),
-        "trials": _trials(team, whole.cash_rate, seeds, trials),
-        "agents": {name: _agents(team, team_env, name, tally) for name, tally in tallies.items()},
+        **_compared(team, played.others, params.cash_rate),
+        "trials": _trials(team, params.cash_rate, seeds, trials),
+        "agents": {name: _agents(team, played.env, name, tally) for name, tally in played.tallies.items()},
         "classes": _classes(team),
-        "costs": _cost_model(whole, team.classes),
+        "costs": _cost_model(params, team.classes),
         "data": {
             "symbols": len(team.symbols),
-            "notes": list(team_env.panel.notes),
-            "planted": None if whole.data.synthetic is None else whole.data.synthetic.predictability,
+            "notes": list(played.env.panel.notes),
+            "planted": None if params.data.synthetic is None else params.data.synthetic.predictability,
         },
         "seeds": list(seeds),
         "versions": versions(),
     }
-    return Evaluation(content, (team, *others))
+    return Evaluation(content, (team, *played.others))
 
 
 def run_team(env: MarketEnv, policies: Mapping[str, Policy]) -> tuple[Track, dict[str, Tally]]:

@@ -84,6 +84,7 @@ class Trades:
 
     A spell that is open at the end of the track is valued at its last close. The bar on which a position turns from
     long to short, or back, counts towards the spell that is larger at its close: most of the bar's profit is its own.
+    Where a track begins anew, its spells end.
 
     Attributes:
         asset: (R,) index of the asset of each of R spells.
@@ -115,6 +116,7 @@ def find_trades(track: Track) -> Trades:
     """Cuts a track into its spells."""
     held_NT = np.where(np.abs(track.value_TN) > FLAT * track.nav[1:, None], np.sign(track.value_TN), 0.0).T
     before_NT = np.pad(held_NT, ((0, 0), (1, 0)))[:, :-1]
+    before_NT[:, list(track.restarts)] = 0.0
     begins_NT = (held_NT != 0) & (held_NT != before_NT)
     spell_NT = np.cumsum(begins_NT).reshape(begins_NT.shape) - 1
     size_NT = np.abs(track.value_TN).T

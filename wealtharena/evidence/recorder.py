@@ -10,7 +10,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from environments.market.env import MarketEnv
-from wealtharena.evidence.track import FloatArray, Track
+from wealtharena.evidence.track import Track
 
 AMOUNTS = ("value", "traded", "cost", "carry", "pnl")
 
@@ -71,7 +71,7 @@ class Recorder:
             for copy, name in enumerate(names)
         )
 
-    def _of(self, copy: int) -> dict[str, FloatArray]:
+    def _of(self, copy: int) -> dict[str, Any]:
         return {f"{name}_TN": amount_ETN[copy] for name, amount_ETN in self._amounts.items()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import gymnasium as gym
@@ -36,6 +37,14 @@ class Tally:
         self._actions.append(chosen.detach().cpu().numpy().astype(np.float64).reshape(-1, width))
         self._reward += float(reward_EA.double().sum())
         self._agent_steps += reward_EA.numel()
+
+    def __add__(self, other: Tally) -> Tally:
+        """What both counted, of one group in two tests."""
+        both = copy(self)
+        both._actions = [*self._actions, *other._actions]
+        both._reward = self._reward + other._reward
+        both._agent_steps = self._agent_steps + other._agent_steps
+        return both
 
     def as_dict(self, labels: Sequence[str] | None = None) -> dict[str, Any]:
         """Agents, decisions, mean reward per agent and step, and the distribution of the actions.

@@ -5,7 +5,8 @@ Dimensions: T bars stepped through, N assets, C classes, K = C + 1 (the classes 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -37,6 +38,8 @@ class Track:
         symbols: N names.
         classes: C names.
         class_N: (N,) index of each asset's class in ``classes``.
+        restarts: Step at which the track begins anew, all in cash -> the bar at which that step began, which is not the
+            one before it: time between the two passed outside of the track. Several tests that are chained have them.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Track:
     symbols: tuple[str, ...]
     classes: tuple[str, ...]
     class_N: IntArray
+    restarts: Mapping[int, np.datetime64] = field(default_factory=dict)
 
     @cached_property
     def returns_T(self) -> FloatArray:
@@ -61,12 +65,16 @@ class Track:
     @cached_property
     def elapsed_T(self) -> FloatArray:
         """Calendar time of each bar, in years."""
-        return np.diff(self.dates) / YEAR
+        began_T = self.dates[:-1].copy()
+        for step, date in self.restarts.items():
+            began_T[step] = date
+        return (self.dates[1:] - began_T) / YEAR
 
     @property
     def years(self) -> float:
-        """Calendar time of the whole window, in years."""
-        return float((self.dates[-1] - self.dates[0]) / YEAR)
+        """Calendar time of the whole window, in years; without the time between chained ones."""
+        between = sum((date - self.dates[step] for step, date in self.restarts.items()), np.timedelta64(0, "s"))
+        return float((self.dates[-1] - self.dates[0] - between) / YEAR)
 
     def by_class(self, amount_TN: FloatArray) -> FloatArray:
         """Sums a (T, N) amount over the assets of each class: (T, C)."""
