@@ -83,7 +83,8 @@ def test_growth_of_a_band_agrees_with_a_finite_difference_solution(mu: float) ->
     market = kelly.Market(mu=mu)
     band = kelly.best_band(market)
     odds = np.array([band.low, band.high]) / (1 - np.array([band.low, band.high]))
-    y, width = np.linspace(*np.sort(np.log(np.abs(odds))), 4001, retstep=True)
+    low, high = np.sort(np.log(np.abs(odds)))
+    y, width = np.linspace(low, high, 4001, retstep=True)
     ratio = np.sign(odds[0]) * np.exp(y)
     fraction = ratio / (1 + ratio)
     drift = (market.mu - market.rate - market.sigma**2 / 2) * width / market.sigma**2
@@ -417,7 +418,7 @@ def test_other_thresholds_gain_less(phi: float, innovation: float, cost: float, 
 
 
 def test_mean_reversion_refusals() -> None:
-    with pytest.raises(ValueError, match="phi 1.0"):
+    with pytest.raises(ValueError, match=r"phi 1\.0"):
         mean_reversion.Problem(phi=1.0)
     with pytest.raises(ValueError, match="two or more, ascending"):
         mean_reversion.Problem(positions=(1.0, -1.0))
