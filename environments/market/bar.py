@@ -7,11 +7,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from environments.market import execution, ledger, rewards
+from environments.market import execution, impact, ledger, quotes, rewards
+from environments.market.execution import Fills
+from environments.market.feed import Rows
 from environments.market.orders import Orders
 from environments.market.record import MarketRecord
 from environments.market.state import State
-from environments.market.tables import Rows
 from environments.market.world import World
 
 LEAST = 1e-6  # of value, for a division: a portfolio that is worth nothing is about to end
@@ -25,23 +26,28 @@ def trade(world: World, before: State, now: Rows, orders: Orders) -> tuple[State
         record: What the bar brought.
         reward_EM: float32, rewards for each asset's traders and for the portfolio (last).
     """
-    years_E = world.tables.years_T.index_select(0, before.bar_E)
+    years_E = world.feed.years(before)
     carry_EN, interest_E = ledger.accrue(
         before.book, world.borrow_N * years_E.unsqueeze(1), world.params.cash_rate * years_E
     )
+    cash_E = before.book.cash_E + interest_E + carry_EN.sum(1)
     fill_EN = (orders.order_EN & now.trades_EN) | now.settles_EN
     fills = execution.fill(
         shares_EN=before.book.shares_EN,
         open_EN=now.open_EN,
-        cash_E=before.book.cash_E + interest_E + carry_EN.sum(1),
+        cash_E=cash_E,
         target_EN=torch.where(now.settles_EN, 0.0, orders.target_EN),
         fill_EN=fill_EN,
-        flat_N=world.flat_N,
         slope_EN=now.slope_EN,
+        costs=world.costs,
         classes=world.classes,
         caps=orders.caps,
+        in_shares=world.sizing.in_shares,
     )
-    book, pnl_EN = ledger.settle(before.book, fills, now.open_EN, now.close_EN, carry_EN, interest_E)
+    fills = _with_quotes(world, before, now, orders, fills, cash_E, years_E)
+    moved_EN = _moved(world, fills.shares_EN - before.book.shares_EN)
+    close_EN = now.close_EN if moved_EN is None else now.close_EN + moved_EN
+    book, pnl_EN = ledger.settle(before.book, fills, now.open_EN, close_EN, carry_EN, interest_E)
     value_EN = book.shares_EN * book.price_EN
     record = MarketRecord(
         bar_E=before.bar_E + 1,
@@ -49,30 +55,60 @@ def trade(world: World, before: State, now: Rows, orders: Orders) -> tuple[State
         value_EN=value_EN,
         traded_EN=fills.traded_EN,
         cost_EN=fills.cost_EN,
+        captured_EN=fills.captured_EN,
         carry_EN=carry_EN,
         pnl_EN=pnl_EN,
         interest_E=interest_E,
         budget_EK=orders.budget_EK,
         signal_EN=orders.signal_EN,
     )
-    sized_EN = torch.where(fill_EN, orders.sleeve_EN, before.sized_EN)
-    drawdown_EM, reward_EM = _rewards(world, before, sized_EN, record)
     after = replace(
-        _with_orders(world, before, orders, record, order_EN=orders.order_EN & ~fill_EN),
+        _with_orders(world, before, orders, record, fills, order_EN=orders.order_EN & ~fill_EN),
         book=book,
         nav_E=record.nav_E,
         bar_E=record.bar_E,
         step_E=before.step_E + 1,
-        sized_EN=sized_EN,
-        drawdown_EM=drawdown_EM,
+        sized_EN=torch.where(fill_EN, orders.sleeve_EN, before.sized_EN),
+        hidden_EK=before.hidden_EK if now.hidden_EK is None else now.hidden_EK,
     )
-    return after, record, reward_EM
+    return _rewarded(world, before, now, after, record)
 
 
-def _with_orders(world: World, before: State, orders: Orders, record: MarketRecord, order_EN: Tensor) -> State:
-    """The state with what is wanted and what is held, as weights and as signals."""
+def paid_on(before: State, after: State) -> Tensor:
+    """The sleeve that each position of the bar is paid by: the one it was sized on, (E, N).
+
+    When the allocator cuts a sleeve to nothing, what the large position still earns until the fill, and what the fill
+    costs, is no huge return on the small one.
+    """
+    return torch.maximum(before.sized_EN, after.sized_EN)
+
+
+def _with_quotes(
+    world: World, before: State, now: Rows, orders: Orders, fills: Fills, cash_E: Tensor, years_E: Tensor
+) -> Fills:
+    """What resting orders bring on top."""
+    params = world.params.limit_orders
+    if params is None or orders.quote_EN2 is None or now.chance_EN2 is None:
+        return fills
+    nav_E = cash_E - fills.cost_EN.sum(1) + (before.book.shares_EN * now.open_EN).sum(1)
+    most_N = world.sizing.size_N
+    limits = quotes.Exposure(most_N, most_N * world.lowest_N, nav_E.unsqueeze(1), world.classes, orders.caps)
+    return quotes.fill(fills, orders.quote_EN2, now.chance_EN2, now.open_EN, years_E, params, world.fees, limits)
+
+
+def _moved(world: World, bought_EN: Tensor) -> Tensor | None:
+    """How far the trades of the bar have moved prices for good."""
+    return None if world.permanent_NN is None else impact.per_asset(world.permanent_NN, bought_EN)
+
+
+def _with_orders(
+    world: World, before: State, orders: Orders, record: MarketRecord, fills: Fills, order_EN: Tensor
+) -> State:
+    """The state with what is wanted and what is held, as amounts and as signals."""
     weight_EN = record.value_EN / record.nav_E.clamp(min=LEAST).unsqueeze(1)
-    stand_EN = torch.where(order_EN, orders.target_EN, weight_EN)
+    held_EN = world.sizing.held(weight_EN, fills.shares_EN)
+    stand_EN = torch.where(order_EN, orders.target_EN, held_EN)
+    signal_EN = stand_EN / world.sizing.full(orders.sleeve_EN)
     return replace(
         before,
         weight_EN=weight_EN,
@@ -80,21 +116,22 @@ def _with_orders(world: World, before: State, orders: Orders, record: MarketReco
         sleeve_EN=orders.sleeve_EN,
         order_EN=order_EN,
         stand_EN=stand_EN,
-        held_EN=torch.maximum((stand_EN / orders.sleeve_EN).clamp(max=1.0), world.lowest_N),
+        held_EN=torch.maximum(signal_EN.clamp(max=1.0), world.lowest_N),
         score_EJ=orders.score_EJ,
     )
 
 
-def _rewards(world: World, before: State, sized_EN: Tensor, record: MarketRecord) -> tuple[Tensor, Tensor]:
-    """The new drawdowns, and the rewards.
-
-    A position is paid for by the sleeve it was sized on: when the allocator cuts a sleeve to nothing, what the large
-    position still earns until the fill, and what the fill costs, is no huge return on the small one.
-    """
-    sleeve_EN = torch.maximum(before.sized_EN, sized_EN)
+def _rewarded(
+    world: World, before: State, now: Rows, after: State, record: MarketRecord
+) -> tuple[State, MarketRecord, Tensor]:
+    """The state with its drawdowns, and the rewards."""
+    params, sleeve_EN = world.params.reward, paid_on(before, after)
     asset_EN, portfolio_E = rewards.log_returns(record.pnl_EN, before.nav_E, record.nav_E)
     return_EM = rewards.columns(asset_EN, portfolio_E, sleeve_EN)
     drawdown_EM = rewards.drawdown(before.drawdown_EM, return_EM)
+    profit_EM = return_EM
+    if params.unit == "money" or params.expected:
+        profit_EM = rewards.profits(record, params, before.nav_E, sleeve_EN, _luck(world, before, now, after))
     outcome = rewards.Outcome(
         record=record,
         before_E=before.nav_E,
@@ -102,5 +139,16 @@ def _rewards(world: World, before: State, sized_EN: Tensor, record: MarketRecord
         return_EM=return_EM,
         drawdown_EM=drawdown_EM,
         deeper_EM=drawdown_EM - before.drawdown_EM,
+        profit_EM=profit_EM,
+        shares_EN=after.book.shares_EN,
+        last_E=after.bar_E >= after.end_E,
     )
-    return drawdown_EM, rewards.reward(outcome, world.params.reward)
+    return replace(after, drawdown_EM=drawdown_EM), record, rewards.reward(outcome, params)
+
+
+def _luck(world: World, before: State, now: Rows, after: State) -> rewards.Luck | None:
+    """What of the bar nobody could expect; None if it counts as well."""
+    if not world.params.reward.expected or now.expected_EN is None:
+        return None
+    shares_EN = after.book.shares_EN
+    return rewards.Luck(shares_EN * (now.close_EN - now.expected_EN), world.feed.variance(before, shares_EN))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
-from datetime import date
-from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from environments.base import Params
-from environments.market.synthetic import SyntheticParams
+from environments.market.config_data import DataParams, WindowParams
+from environments.market.config_reward import RewardParams
 
-Action = Literal["trade", "levels", "continuous"]
+Action = Literal["trade", "levels", "continuous", "adjust", "quotes"]
+Sizing = Literal["weights", "shares"]
+Matrix = float | tuple[float, ...] | tuple[tuple[float, ...], ...]
+"""A number for all assets alike, one for each, or one for each pair."""
 
 ALLOCATOR = "allocator"
 ACTIONS: dict[str, Action] = {"crypto": "continuous", "currencies": "levels"}  # by class; any other class: trade
@@ -27,54 +26,48 @@ COSTS: dict[str, dict[str, float]] = {
 }
 
 
-class DataParams(Params):
-    """Where prices come from: a file or the generator, exactly one of them.
-
-    Attributes:
-        path: A Parquet or CSV panel.
-        synthetic: Parameters of the generator.
-    """
-
-    path: Path | None = None
-    synthetic: SyntheticParams | None = None
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.path is None) == (self.synthetic is None):
-            given = "neither" if self.path is None else "both"
-            raise ValueError(f"{given} of path and synthetic given; data takes exactly one of them")
-        return self
-
-
-class WindowParams(Params):
-    """The bars an episode may touch, both ends inclusive; null: as far as the data goes."""
-
-    start: date | None = None
-    end: date | None = None
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.start is not None and self.end is not None and self.start >= self.end:
-            raise ValueError(f"start {self.start} is not before end {self.end}; a window needs at least two bars")
-        return self
-
-
 class TraderParams(Params):
-    """One group of agents, an agent for each asset of a class.
+    """One group of agents, an agent for each asset of a class (or one for all of them).
+
+    A signal of 1 means to hold ``size``, -1 to be short as much.
 
     Attributes:
         asset_class: The class it trades.
-        action: ``trade`` (Sell, Hold, Buy), ``levels`` (five targets) or ``continuous``; null: by class
-            (crypto continuous, currencies levels, any other trade).
+        action: ``trade`` (Sell, Hold, Buy), ``levels`` (targets), ``continuous`` (a target), ``adjust`` (a change of
+            what is held) or ``quotes`` (a bid and an ask); null: by class (crypto continuous, currencies levels, any
+            other trade).
+        levels: How many targets ``levels`` has, evenly from the lowest signal to 1.
+        notch: The change of the signal by one Sell or Buy, and the largest by ``adjust``.
+        size: What a signal of 1 holds: in multiples of the asset's sleeve, or in shares (see ``MarketParams.sizing``).
+        start: The signal held when an episode begins.
+        joint: One agent trades all assets of the class, and sees them side by side; for continuous and adjust.
+        paid: By what its own ``sleeve`` earns, or by what the whole ``portfolio`` does.
+        risk_aversion: Takes half of it x the variance of the coming bar's profit (of its sleeve, or of the portfolio)
+            off the reward; for simulated prices only, where the variance is known.
+        observe: Names of the features it sees, in this order; null: all.
     """
 
     asset_class: str
     action: Action | None = None
+    levels: int = Field(5, ge=2, le=101)
+    notch: float = Field(0.5, gt=0, le=2)
+    size: float = Field(1.0, gt=0)
+    start: float = Field(0.0, ge=-1, le=1)
+    joint: bool = False
+    paid: Literal["sleeve", "portfolio"] = "sleeve"
+    risk_aversion: float = Field(0.0, ge=0)
+    observe: tuple[str, ...] | None = Field(None, min_length=1)
 
     @property
     def kind(self) -> Action:
         """The action kind, the class's own where none is given."""
         return self.action or ACTIONS.get(self.asset_class, "trade")
+
+    @model_validator(mode="after")
+    def _acts_together(self) -> Self:
+        if self.joint and self.kind not in ("continuous", "adjust"):
+            raise ValueError(f"action {self.kind!r} is for one asset; joint takes action continuous or adjust")
+        return self
 
 
 class AllocatorParams(Params):
@@ -106,9 +99,9 @@ class RiskParams(Params):
         shorting: The classes that may be sold short; null: all.
     """
 
-    max_position: float = Field(0.25, gt=0, le=2)
-    max_class: float = Field(0.6, gt=0, le=2)
-    max_gross: float = Field(1.0, gt=0, le=2)
+    max_position: float = Field(0.25, gt=0, le=20)
+    max_class: float = Field(0.6, gt=0, le=20)
+    max_gross: float = Field(1.0, gt=0, le=20)
     shorting: tuple[str, ...] | None = None
 
 
@@ -120,55 +113,45 @@ class CostParams(Params):
         commission_bps: Basis points of the traded value.
         impact: Coefficient of the square-root impact, in daily volatilities at a trade of a whole day's volume.
         borrow_rate: Per year, on the value of shorts.
+        per_share: Money for each share traded.
     """
 
     spread_bps: float = Field(5.0, ge=0, le=1000)
     commission_bps: float = Field(2.0, ge=0, le=1000)
     impact: float = Field(0.7, ge=0, le=10)
     borrow_rate: float = Field(0.02, ge=0, le=5)
+    per_share: float = Field(0.0, ge=0)
 
 
-class RewardParams(Params):
-    """Weights of the reward's terms: see ``rewards``. All are multiplied by ``scale``.
+class LinearImpactParams(Params):
+    """Prices that give way in proportion to what is traded (Almgren and Chriss 2001, eqs. 6-7).
 
     Attributes:
-        profit: Of the log return.
-        cost: Of costs, beyond what the return has lost by them.
-        drawdown: Of an increase of the drawdown.
-        terms: ``module:Class`` of a term of one's own -> its weight.
-        scale: Of the sum: 100 makes percents.
+        temporary: L, in money per share squared: a trade of dx shares costs dx' L dx / 2.
+        permanent: G: a trade of dx shares moves prices by G dx, before the close of its bar; for simulated prices only.
     """
 
-    profit: float = Field(1.0, ge=0)
-    cost: float = Field(0.0, ge=0)
-    drawdown: float = Field(0.0, ge=0)
-    terms: dict[str, float] = Field({})
-    scale: float = Field(100.0, gt=0)
-
-    @field_validator("terms")
-    @classmethod
-    def _found(cls, terms: dict[str, float]) -> dict[str, float]:
-        for target in terms:
-            _term(target)
-        return terms
-
-    @cached_property
-    def own_terms(self) -> tuple[tuple[Callable[..., Any], float], ...]:
-        """The terms of ``terms``, ready to be called, with their weights."""
-        return tuple((_term(target), weight) for target, weight in self.terms.items())
+    temporary: Matrix = 0.0
+    permanent: Matrix = 0.0
 
 
-def _term(target: str) -> Callable[..., Any]:
-    """An instance of the class that ``module:Class`` names."""
-    module_name, _, class_name = target.partition(":")
-    try:
-        term = getattr(importlib.import_module(module_name), class_name)()
-        if not callable(term):
-            raise TypeError("it has no __call__(outcome)")  # noqa: TRY301  (told like every other reason)
-    except Exception as error:  # a module of the user's may raise anything when it is imported
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{target!r} is no module:Class of a term, built without arguments ({reason})") from error
-    return term
+class LimitOrderParams(Params):
+    """How resting orders are hit: in each bar and on each side, at most one fill.
+
+    Its probability is min(1, rate x exp(-decay x distance) x length of the bar): Avellaneda and Stoikov (2008),
+    eq. 2.11.
+
+    Attributes:
+        rate: Fills per unit of time at the price itself.
+        decay: Per unit of distance from it.
+        width: The largest distance that can be quoted.
+        units: Shares of a fill.
+    """
+
+    rate: float = Field(gt=0)
+    decay: float = Field(gt=0)
+    width: float = Field(gt=0)
+    units: float = Field(1.0, gt=0)
 
 
 class MarketParams(Params):
@@ -176,15 +159,21 @@ class MarketParams(Params):
 
     Attributes:
         data: Where prices come from.
-        window: The bars an episode may touch; features may look back before it.
+        window: The bars an episode may touch; features may look back before it. Not for a simulation.
         horizon: Steps of an episode, its start drawn at random; null: from the window's first bar to its last.
-        warmup: Own bars an asset needs before its agent acts.
-        capital: What an episode starts with, all of it cash.
+        finite: The horizon is the end of the world (terminated), and agents see the time left; otherwise it only cuts
+            the episode off (truncated).
+        close_out: The last decision before a finite horizon closes every position, whatever agents say.
+        warmup: Own bars an asset needs before its agent acts; a simulation needs none.
+        capital: What an episode starts with, all of it cash unless traders start with positions.
         traders: Name of a group -> what it trades; null: one for each class of the data, named as the class.
         allocator: null: equal fixed budgets for the classes and none for cash.
+        sizing: Positions are ``weights`` (shares of the portfolio's value) or numbers of ``shares``.
         fusion: Matters only where several traders cover one class.
         risk: Caps on targets.
         costs: Class -> costs; what a class leaves out keeps the class's default.
+        linear_impact: Beside the square-root impact of ``costs``.
+        limit_orders: How quotes are filled; needed by traders whose action is ``quotes``.
         cash_rate: Interest per year on cash, that from short sales left out.
         reward: Weights of the reward's terms.
     """
@@ -192,13 +181,18 @@ class MarketParams(Params):
     data: DataParams
     window: WindowParams = WindowParams()
     horizon: int | None = Field(252, ge=1)
+    finite: bool = False
+    close_out: bool = False
     warmup: int = Field(60, ge=1)
     capital: float = Field(1_000_000.0, ge=1, le=1e15)
     traders: dict[str, TraderParams] | None = Field(None, min_length=1)
     allocator: AllocatorParams | None = AllocatorParams()
+    sizing: Sizing = "weights"
     fusion: FusionParams = FusionParams()
     risk: RiskParams = RiskParams()
     costs: dict[str, CostParams] = Field({})
+    linear_impact: LinearImpactParams = LinearImpactParams()
+    limit_orders: LimitOrderParams | None = None
     cash_rate: float = Field(0.0, ge=-0.2, le=1)
     reward: RewardParams = RewardParams()
 
@@ -221,6 +215,53 @@ class MarketParams(Params):
                     f"trader name {name!r}: letters, digits, '_' and '-', and not {ALLOCATOR!r} (that group is given)"
                 )
         return traders
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        if self.finite and self.horizon is None:
+            raise ValueError("finite: true needs a horizon; give the number of steps")
+        if self.close_out and not self.finite:
+            raise ValueError("close_out: true needs finite: true, a horizon that is the end")
+        if self.reward.final_position and not self.finite:
+            raise ValueError("reward.final_position is charged at the end of a finite horizon; set finite: true")
+        return self
+
+    @model_validator(mode="after")
+    def _simulated(self) -> Self:
+        if self.data.simulation is None:
+            return self._of_a_panel()
+        if self.window != WindowParams():
+            raise ValueError("window: a simulation has no dates; leave window away and give a horizon")
+        if self.horizon is None:
+            raise ValueError("horizon: a simulation has no last bar; give the number of steps of an episode")
+        return self
+
+    def _of_a_panel(self) -> Self:
+        needs = "is known for simulated prices only; leave it away, or set data.simulation"
+        if self.reward.expected:
+            raise ValueError(f"reward.expected: what could be expected {needs}")
+        if self.linear_impact.permanent != 0.0:
+            raise ValueError("linear_impact.permanent: the prices of a panel are given and cannot move; leave it away")
+        for name, trader in (self.traders or {}).items():
+            if trader.risk_aversion:
+                raise ValueError(f"traders.{name}.risk_aversion: the variance of the coming bar {needs}")
+        return self
+
+    @model_validator(mode="after")
+    def _sized(self) -> Self:
+        quoting = [name for name, trader in (self.traders or {}).items() if trader.kind == "quotes"]
+        if quoting and self.limit_orders is None:
+            raise ValueError(f"traders.{quoting[0]} quotes; limit_orders must say how quotes are filled")
+        if quoting and self.sizing != "shares":
+            raise ValueError(f"traders.{quoting[0]} quotes numbers of shares; set sizing: shares")
+        if self.sizing == "shares" and self.allocator is not None:
+            raise ValueError("sizing: shares leaves an allocator nothing to divide; set allocator: null")
+        return self
+
+    @property
+    def dated(self) -> bool:
+        """Whether prices have dates, so that training and test are windows of them."""
+        return self.data.simulation is None
 
     def cost(self, asset_class: str) -> CostParams:
         """What trading in a class costs, with the class's defaults where nothing is said."""

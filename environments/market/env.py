@@ -10,43 +10,46 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from environments.base import ArrayEnv, Transition
-from environments.market import bar, observations, roster
+from environments.market import bar, observations
 from environments.market.allocation import equal_budgets, sleeves
 from environments.market.config import ALLOCATOR, MarketParams
+from environments.market.feed import Rows
+from environments.market.groups import allocator_names, groups
 from environments.market.ledger import Book
 from environments.market.orders import Orders, decide, from_targets
+from environments.market.panel import Panel
 from environments.market.record import MarketRecord
 from environments.market.state import State, choose, restored, saved
-from environments.market.tables import Rows
 from environments.market.world import World, build_world
-from environments.random import uniform
 
 RUIN = 0.2  # of the capital: an episode that falls to it ends
-START_STREAM = 0
 
 
 class MarketEnv(ArrayEnv):
-    """Trades a panel of prices: a group of agents for each class, an agent for each asset, an allocator above them.
+    """Trades prices, of a panel or simulated: a group of agents for each class, an allocator above them.
 
     Time: at the close of bar t agents see what is known then and decide; orders fill at the open of the asset's next
     own bar and stand until then; the book is marked at the close of bar t + 1, and the reward is what came in between.
 
-    Actions: of a trader ``trade`` (Discrete(3): Sell, Hold, Buy), ``levels`` (Discrete(5)) or ``continuous`` (Box(1)),
-    see ``signals``; of the allocator Box(K), see ``allocation.budgets``. What is asked for is a share of the asset's
-    sleeve (``allocation.sleeves``). A Hold leaves the shares alone, until the sleeve changes: then it is kept to scale.
+    Actions: of a trader ``trade`` (Discrete(3): Sell, Hold, Buy), ``levels`` (Discrete), ``continuous`` or ``adjust``
+    (Box), see ``signals``, or ``quotes`` (Box(2)), see ``quotes``; of the allocator Box(K), see ``allocation.budgets``.
+    What is asked for is a share of the asset's sleeve (``allocation.sleeves``), or a number of shares (``sizing``).
+    A Hold leaves the shares alone, until the sleeve changes: then it is kept to scale.
 
-    Observation: of a trader the features of its asset and ``observations.TRADER_FEATURES``; of the allocator the
-    features of all classes and the state of the portfolio. ``feature_names`` names every column.
+    Observation: of a trader the features of its asset, ``observations.TRADER_FEATURES``, what is seen of the class as
+    a whole and, with a finite horizon, the time left; of the allocator the features of all classes and the state of
+    the portfolio. ``feature_names`` names every column.
 
-    Reward: see ``rewards``. A trader is paid for its own sleeve, whatever capital the allocator gives it;
-    the allocator for the portfolio.
+    Reward: see ``rewards``. A trader is paid for its own sleeve, whatever capital the allocator gives it, or for the
+    portfolio; the allocator for the portfolio.
 
-    Start: all cash, at the window's first bar or (with a horizon) at one drawn at random.
-    End: truncated after the horizon or at the window's last bar; terminated at ``RUIN`` of the capital.
+    Start: all cash (or the positions that traders start with), at the window's first bar or (with a horizon) at one
+    drawn at random; a simulation draws its own.
+    End: after the horizon (terminated if it is finite, otherwise truncated), truncated at the window's last bar;
+    terminated at ``RUIN`` of the capital.
 
     Attributes:
         params: As given.
-        panel: The data.
         window_bars: First and last bar that an episode may touch.
         feature_names: group -> names of the columns of its observation.
     """
@@ -63,17 +66,25 @@ class MarketEnv(ArrayEnv):
         self.num_envs = num_envs
         self.device = device
         self._world: World = build_world(params, device)
-        self.panel = self._world.panel
-        self.window_bars = self._world.window
-        self.feature_names = roster.feature_names(params, self._world.traders, self.panel, self._world.tables)
-        self.groups = roster.groups(params, self._world.traders, self.panel, self.feature_names)
-        self._always_active = roster.always_active(params, self._world.traders, self._world.tables, self.window_bars)
-        self._columns = {player.name: player.assets for player in self._world.traders} | {ALLOCATOR: slice(-1, None)}
+        self.window_bars = self._world.feed.window
+        self.feature_names = {seat.player.name: seat.names for seat in self._world.seats}
+        if params.allocator is not None:
+            self.feature_names[ALLOCATOR] = allocator_names(self._world.feed, finite=params.finite)
+        self.groups = groups(params, self._world.seats, self._world.feed.listing, self.feature_names)
+        always_N = self._world.feed.always_N
+        self._always_active = {player.name for player in self._world.traders if bool(always_N[player.assets].all())}
         self._seed = 0
         self._state: State | None = None
         self._record: MarketRecord | None = None
 
     # ---- what others may ask
+
+    @property
+    def panel(self) -> Panel:
+        """The data; simulated prices have none (``params.dated``)."""
+        if not isinstance(self._world.feed.listing, Panel):
+            raise TypeError("MarketEnv.panel: simulated prices have no panel; see MarketEnv.params.dated")
+        return self._world.feed.listing
 
     @property
     def record(self) -> MarketRecord:
@@ -89,18 +100,18 @@ class MarketEnv(ArrayEnv):
 
     def listed_EN(self) -> Tensor:
         """Which assets may be held now: bool (E, N)."""
-        return self._world.tables.listed(self._running().bar_E)
+        return self._world.feed.listed(self._running())
 
     def active(self) -> dict[str, Tensor]:
         """Who decides now; a group that always does is left out."""
         state = self._running()
-        active_EN = self._world.tables.active(state.bar_E)
+        active_EN = self._world.feed.active(state)
         found = {
-            player.name: active_EN[:, player.assets]
-            for player in self._world.traders
-            if player.name not in self._always_active
+            seat.player.name: seat.decides(active_EN)
+            for seat in self._world.seats
+            if seat.player.name not in self._always_active
         }
-        if self.params.allocator is not None and ALLOCATOR not in self._always_active:
+        if self.params.allocator is not None and self.params.allocator.every > 1:
             found[ALLOCATOR] = (state.step_E % self.params.allocator.every == 0).unsqueeze(1)
         return found
 
@@ -135,7 +146,7 @@ class MarketEnv(ArrayEnv):
     def step(self, actions: Mapping[str, Tensor]) -> Transition:
         """Trades one bar on the decisions of all groups; see ``ArrayEnv.step``."""
         before = self._running()
-        now = self._world.tables.rows(before.bar_E)
+        now = self._world.rows(self._seed, before)
         orders = decide(self._world, before, now, actions)
         after, reward_EM, ended_E, cut_E = self._advance(before, now, orders)
         final_obs = self._observe(after)
@@ -143,7 +154,7 @@ class MarketEnv(ArrayEnv):
         return Transition(
             obs=obs,
             final_obs=final_obs,
-            reward={name: reward_EM[:, self._columns[name]] for name in self.groups},
+            reward=self._paid(before, after, reward_EM),
             terminated=self._per_agent(ended_E),
             truncated=self._per_agent(cut_E),
             done=ended_E | cut_E,
@@ -162,7 +173,7 @@ class MarketEnv(ArrayEnv):
             order_EN: bool, where an order is given: it replaces one that stands. For an asset not listed it is dropped.
         """
         before = self._running()
-        now = self._world.tables.rows(before.bar_E)
+        now = self._world.rows(self._seed, before)
         orders = from_targets(self._world, before, now, target_EN, order_EN)
         self._advance(before, now, orders)
         return self.record
@@ -174,40 +185,33 @@ class MarketEnv(ArrayEnv):
 
     def _fresh(self, episode_E: Tensor) -> State:
         """The first state of an episode."""
-        bar_E, end_E = self._span(episode_E)
-        price_EN = self._world.tables.close_TN.index_select(0, bar_E)
-        zero_EN = torch.zeros_like(price_EN)
-        cash_E = torch.full_like(price_EN[:, 0], self.params.capital)
-        budget_K = equal_budgets(len(self.panel.classes), with_cash=self.params.allocator is not None)
-        budget_EK = budget_K.to(self.device).expand(len(bar_E), -1)
-        sleeve_EN = sleeves(budget_EK, self._world.classes, self._world.tables.rows(bar_E).per_asset_EN)
+        world, capital = self._world, self.params.capital
+        opening = world.feed.open(self._seed, episode_E)
+        price_EN = opening.price_EN
+        zero_EN, nav_E = torch.zeros_like(price_EN), torch.full_like(price_EN[:, 0], capital)
+        budget_K = equal_budgets(len(world.feed.listing.classes), with_cash=self.params.allocator is not None)
+        budget_EK = budget_K.to(self.device).expand(len(nav_E), -1)
+        sleeve_EN = sleeves(budget_EK, world.classes, world.feed.per_asset(opening.bar_E))
+        amount_EN = world.start_N * world.sizing.full(sleeve_EN)
+        shares_EN = world.sizing.shares(amount_EN, price_EN, nav_E)
         return State(
-            book=Book(cash_E, zero_EN, price_EN, price_EN),
-            nav_E=cash_E,
-            weight_EN=zero_EN,
-            bar_E=bar_E,
-            end_E=end_E,
-            step_E=torch.zeros_like(bar_E),
+            book=Book(nav_E - (shares_EN * price_EN).sum(1), shares_EN, price_EN, price_EN),
+            nav_E=nav_E,
+            weight_EN=world.sizing.weights(amount_EN, price_EN, nav_E),
+            bar_E=opening.bar_E,
+            end_E=opening.end_E,
+            step_E=torch.zeros_like(opening.bar_E),
             episode_E=episode_E,
             budget_EK=budget_EK,
             sleeve_EN=sleeve_EN,
             sized_EN=sleeve_EN,
             order_EN=torch.zeros_like(zero_EN, dtype=torch.bool),
-            stand_EN=zero_EN,
-            held_EN=zero_EN,
+            stand_EN=amount_EN,
+            held_EN=world.start_N.expand_as(zero_EN),
             drawdown_EM=torch.zeros_like(price_EN[:, :1]).expand(-1, price_EN.shape[1] + 1),
-            score_EJ=torch.zeros_like(price_EN[:, :1]).expand(-1, len(self._world.traders)),
+            score_EJ=torch.zeros_like(price_EN[:, :1]).expand(-1, len(world.traders)),
+            hidden_EK=opening.hidden_EK,
         )
-
-    def _span(self, episode_E: Tensor) -> tuple[Tensor, Tensor]:
-        """First and last bar of an episode."""
-        (first, last), horizon = self.window_bars, self.params.horizon
-        if horizon is None:
-            return torch.full_like(episode_E, first), torch.full_like(episode_E, last)
-        copy_E = torch.arange(self.num_envs, device=self.device)
-        draw_E = uniform(self._seed, copy_E, episode_E, START_STREAM)
-        bar_E = first + (draw_E * (last - horizon - first + 1)).long()
-        return bar_E, bar_E + horizon
 
     def _advance(self, before: State, now: Rows, orders: Orders) -> tuple[State, Tensor, Tensor, Tensor]:
         """Trades one bar and restarts the copies that end: the state before that, rewards, terminated, truncated."""
@@ -217,12 +221,27 @@ class MarketEnv(ArrayEnv):
             raise ValueError(
                 f"MarketEnv: an action of copy {copy} was NaN or a target weight infinite; give finite ones"
             )
-        ended_E = after.nav_E <= RUIN * self.params.capital
-        cut_E = (after.bar_E >= after.end_E) & ~ended_E
+        ruined_E, over_E = after.nav_E <= RUIN * self.params.capital, after.bar_E >= after.end_E
+        ended_E = ruined_E | over_E if self.params.finite else ruined_E
+        cut_E = over_E & ~ended_E
         done_E = ended_E | cut_E
         self._state = choose(done_E, self._fresh(after.episode_E + 1), after) if bool(done_E.any()) else after
         self._record = record
         return after, reward_EM, ended_E, cut_E
+
+    def _paid(self, before: State, after: State, reward_EM: Tensor) -> dict[str, Tensor]:
+        """The rewards of each group, less what its aversion to risk takes off."""
+        reward, sleeve_EN, params = {}, bar.paid_on(before, after), self.params.reward
+        for seat in self._world.seats:
+            reward_EA = seat.earns(reward_EM, sleeve_EN)
+            if seat.player.params.risk_aversion:
+                variance_EN = self._world.feed.variance(before, after.book.shares_EN)
+                risk_EA = seat.risks(variance_EN, sleeve_EN, before.nav_E, params.unit)
+                reward_EA = reward_EA - (params.scale * seat.player.params.risk_aversion / 2 * risk_EA).float()
+            reward[seat.player.name] = reward_EA
+        if self.params.allocator is not None:
+            reward[ALLOCATOR] = reward_EM[:, -1:]
+        return reward
 
     # ---- what agents see
 
@@ -231,18 +250,38 @@ class MarketEnv(ArrayEnv):
         exposure_EC = self._world.classes.sums(state.weight_EN.abs())
         portfolio = (
             state.held_EN,
-            state.sleeve_EN * len(self.panel.symbols),
+            state.sleeve_EN * state.weight_EN.shape[1],
             observations.unrealised(state.book.shares_EN, state.book.price_EN, state.book.entry_EN),
             state.order_EN,
             drawdown_E1,
             self._world.classes.spread(exposure_EC),
         )
-        traders_ENF = observations.of_traders(self._world.tables.asset_TNF.index_select(0, state.bar_E), portfolio)
-        obs = {player.name: traders_ENF[:, player.assets] for player in self._world.traders}
+        seen, shared = self._world.feed.observe(state, portfolio), self._shared(state)
+        obs = {}
+        for seat in self._world.seats:
+            asset_class = seat.player.asset_class
+            obs[seat.player.name] = seat.see(seen[asset_class], shared.get(asset_class))
         if self.params.allocator is not None:
-            classes_EF = self._world.tables.class_TF.index_select(0, state.bar_E)
-            obs[ALLOCATOR] = observations.of_allocator(classes_EF, state.budget_EK, exposure_EC, drawdown_E1)
+            overview_EF = self._world.feed.overview(state)
+            if self.params.finite:
+                overview_EF = torch.cat([overview_EF, self._time_left(state)], dim=1)
+            obs[ALLOCATOR] = observations.of_allocator(overview_EF, state.budget_EK, exposure_EC, drawdown_E1)
         return obs
+
+    def _shared(self, state: State) -> dict[str, Tensor]:
+        """Class -> what its traders see of it as a whole, the time left at the end."""
+        shared = self._world.feed.observe_shared(state)
+        if not self.params.finite:
+            return shared
+        time_E1 = self._time_left(state)
+        return {
+            name: torch.cat([shared[name], time_E1], dim=1) if name in shared else time_E1
+            for name in self._world.feed.listing.classes
+        }
+
+    def _time_left(self, state: State) -> Tensor:
+        left_E = (state.end_E - state.bar_E).float() / float(self.params.horizon or 1)
+        return left_E.unsqueeze(1)
 
     def _per_agent(self, flag_E: Tensor) -> dict[str, Tensor]:
         flag_E1 = flag_E.unsqueeze(1)

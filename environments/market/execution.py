@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from environments.market.impact import per_asset
 from environments.market.risk import Classes, Limits
 
 MAX_IMPACT = 0.25  # of the price: the square root is no law far beyond a day's volume, and prices stay positive
@@ -24,11 +25,54 @@ class Fills:
         shares_EN: float64, shares held from now on.
         traded_EN: float64, absolute value traded at the open's price.
         cost_EN: float64, spread, impact and commission.
+        captured_EN: float64, what resting orders earned against the open's price.
     """
 
     shares_EN: Tensor
     traded_EN: Tensor
     cost_EN: Tensor
+    captured_EN: Tensor
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What trading at the open costs.
+
+    Attributes:
+        flat_N: float64, half the spread and the commission, per unit of value.
+        per_share_N: float64, money per share; None: nothing.
+        temporary_NN: float64, linear impact L: dx shares cost dx' L dx / 2; None: none.
+    """
+
+    flat_N: Tensor
+    per_share_N: Tensor | None
+    temporary_NN: Tensor | None
+
+    def of(self, change_EN: Tensor, price_EN: Tensor, slope_EN: Tensor) -> Tensor:
+        """Costs of buying so many shares: float64 (E, N).
+
+        The linear impact's dx' L dx / 2 is split as dx_i (L dx)_i / 2: never negative in sum, but one asset may gain
+        where another's trade has moved its price.
+        """
+        value_EN = (change_EN * price_EN).abs()
+        cost_EN = value_EN * cost_rate(value_EN, self.flat_N, slope_EN)
+        if self.per_share_N is not None:
+            cost_EN = cost_EN + change_EN.abs() * self.per_share_N
+        if self.temporary_NN is not None:
+            cost_EN = cost_EN + 0.5 * change_EN * per_asset(self.temporary_NN, change_EN)
+        return cost_EN
+
+    def bound(self, most_EN: Tensor, price_EN: Tensor, slope_EN: Tensor) -> Tensor:
+        """An upper bound of the costs per unit of value, whatever is traded up to ``most_EN`` of each asset."""
+        rate_EN = cost_rate(most_EN, self.flat_N, slope_EN)
+        if self.per_share_N is None and self.temporary_NN is None:
+            return rate_EN
+        price_EN = price_EN.abs()
+        if self.per_share_N is not None:
+            rate_EN = rate_EN + self.per_share_N / price_EN
+        if self.temporary_NN is not None:
+            rate_EN = rate_EN + 0.5 * per_asset(self.temporary_NN.abs(), most_EN / price_EN) / price_EN
+        return rate_EN
 
 
 def impact_slope(impact: Tensor, vol: Tensor, adv: Tensor) -> Tensor:
@@ -88,14 +132,17 @@ def fill(
     cash_E: Tensor,
     target_EN: Tensor,
     fill_EN: Tensor,
-    flat_N: Tensor,
     slope_EN: Tensor,
+    costs: Costs,
     classes: Classes,
     caps: Limits,
+    *,
+    in_shares: bool = False,
 ) -> Fills:
     """Brings the positions that fill to value_i = w_i (nav - c), where c is an upper bound of all costs.
 
     So |value_i| <= |w_i| x (nav after the fill), and cash pays for what is bought: caps hold once all is paid.
+    Targets in shares are bought as they are, unless caps cut them.
 
     The bound. With h_i the value held at the open, d_i = w_i nav - h_i, and c in [0, nav], what is traded is
     x_i = |w_i (nav - c) - h_i|, which is at most m_i = max(|h_i|, |d_i|) (it is convex in c: look at both ends).
@@ -107,26 +154,41 @@ def fill(
         shares_EN: float64, shares held before.
         open_EN: float64, prices.
         cash_E: float64, before the fills; with the value held it makes nav.
-        target_EN: float64, target weights.
+        target_EN: float64, target weights, or numbers of shares.
         fill_EN: bool, what fills; the shares of all others stay as they are, to the bit.
-        flat_N: float64, half the spread and the commission.
         slope_EN: float64, see ``impact_slope``.
+        costs: What trading costs.
         classes: Which asset is of which class.
         caps: ``max_class`` and ``max_gross``: see ``room``.
+        in_shares: Targets are numbers of shares.
     """
     held_EN = shares_EN * open_EN
     nav_E1 = (cash_E + held_EN.sum(1)).clamp(min=0.0).unsqueeze(1)
-    most_EN = torch.maximum(held_EN.abs(), (target_EN * nav_E1 - held_EN).abs())
-    rate_EN = torch.where(fill_EN, cost_rate(most_EN, flat_N, slope_EN), 0.0)
+    wanted_EN = target_EN * open_EN if in_shares else target_EN * nav_E1
+    most_EN = torch.maximum(held_EN.abs(), (wanted_EN - held_EN).abs())
+    rate_EN = torch.where(fill_EN, costs.bound(most_EN, open_EN, slope_EN), 0.0)
     bound_E1 = torch.minimum((rate_EN * most_EN).sum(1, keepdim=True), nav_E1)
-
     net_E1 = (nav_E1 - bound_E1).clamp(min=torch.finfo(torch.float64).tiny)
-    weight_EN = room(held_EN, target_EN, fill_EN, net_E1, classes, caps)
+    if in_shares:
+        share_EN = wanted_EN / net_E1
+        weight_EN = room(held_EN, share_EN, fill_EN, net_E1, classes, caps)
+        bought_EN = torch.where(weight_EN == share_EN, target_EN, weight_EN * net_E1 / open_EN)
+    else:
+        weight_EN = room(held_EN, target_EN, fill_EN, net_E1, classes, caps)
+        bought_EN = _after_costs(held_EN, weight_EN, rate_EN, nav_E1, bound_E1) / open_EN
+    new_EN = torch.where(fill_EN, bought_EN, shares_EN)
+    change_EN = new_EN - shares_EN
+    return Fills(
+        shares_EN=new_EN,
+        traded_EN=(change_EN * open_EN).abs(),
+        cost_EN=costs.of(change_EN, open_EN, slope_EN),
+        captured_EN=torch.zeros_like(new_EN),
+    )
+
+
+def _after_costs(held_EN: Tensor, weight_EN: Tensor, rate_EN: Tensor, nav_E1: Tensor, bound_E1: Tensor) -> Tensor:
+    """w_i (nav - c), with the smaller of the two bounds of ``fill``."""
     fixed_E1 = (rate_EN * (weight_EN * nav_E1 - held_EN).abs()).sum(1, keepdim=True)
     share_E1 = (rate_EN * weight_EN.abs()).sum(1, keepdim=True)
     sharp_E1 = torch.where(share_E1 < 1.0, fixed_E1 / (1.0 - share_E1), bound_E1)
-
-    value_EN = weight_EN * (nav_E1 - torch.minimum(sharp_E1, bound_E1))
-    new_EN = torch.where(fill_EN, value_EN / open_EN, shares_EN)
-    traded_EN = (new_EN - shares_EN).abs() * open_EN
-    return Fills(new_EN, traded_EN, traded_EN * cost_rate(traded_EN, flat_N, slope_EN))
+    return weight_EN * (nav_E1 - torch.minimum(sharp_E1, bound_E1))

@@ -3,8 +3,8 @@
 One bar, from close to close, with h shares, p prices, c cash:
     interest = rate x days/365 x (c - value of shorts): what short sales brought in earns nothing
     carry_i  = -borrow_i x days/365 x value of a short at the last close
-    c'       = c + interest + sum carry - sum (h'_i - h_i) open_i - sum cost_i
-    pnl_i    = h_i (open_i - p_i) + h'_i (close_i - open_i) + carry_i - cost_i
+    c'       = c + interest + sum carry - sum (h'_i - h_i) open_i - sum cost_i + sum captured_i
+    pnl_i    = h_i (open_i - p_i) + h'_i (close_i - open_i) + carry_i - cost_i + captured_i
     nav'     = c' + sum h'_i close_i = nav + sum pnl_i + interest
 """
 
@@ -58,12 +58,13 @@ def settle(
 
     Returns:
         book: The new one.
-        pnl_EN: float64, net of costs and carry.
+        pnl_EN: float64, net of costs, carry and what quotes captured.
     """
     bought_EN = fills.shares_EN - book.shares_EN
-    paid_EN = bought_EN * open_EN + fills.cost_EN - carry_EN
+    charge_EN = fills.cost_EN - carry_EN - fills.captured_EN
+    paid_EN = bought_EN * open_EN + charge_EN
     overnight_EN = book.shares_EN * (open_EN - book.price_EN)
-    pnl_EN = overnight_EN + fills.shares_EN * (close_EN - open_EN) + (carry_EN - fills.cost_EN)
+    pnl_EN = overnight_EN + fills.shares_EN * (close_EN - open_EN) - charge_EN
     # How much of the position is new: all of it if it was opened or turned round, nothing if it was only reduced.
     fresh_EN = (bought_EN / fills.shares_EN).nan_to_num(0.0).clamp(0.0, 1.0)
     after = Book(

@@ -17,6 +17,8 @@ TRADER_FEATURES = (
     "class_exposure",  # sum of absolute weights in the class
 )
 
+TIME_LEFT = "time_left"  # of a finite horizon: 1 at the start, 0 at the end
+
 
 def allocator_features(classes: tuple[str, ...]) -> tuple[str, ...]:
     """Names of what the allocator sees of the portfolio."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from environments.market import allocation, fusion, risk
+from environments.market import allocation, fusion, quotes, risk
 from environments.market.config import ALLOCATOR
+from environments.market.feed import Rows
 from environments.market.roster import Trader
 from environments.market.state import State
-from environments.market.tables import Rows
 from environments.market.world import World
 
 ROUNDING = 1e-12  # a cap that changes a weight by less gives no order
@@ -23,13 +23,14 @@ class Orders:
     """What is wanted at the close of bar t.
 
     Attributes:
-        target_EN: float64, target weights; of assets without an order, the weights held.
+        target_EN: float64, target amounts (see ``Sizing``); of assets without an order, what is held.
         order_EN: bool, where an order stands.
         signal_EN: float64, what was asked for, before caps.
         budget_EK: float64.
         sleeve_EN: float64.
         score_EJ: float64, the traders' performances once the next bar is known (see ``fusion``).
         caps: What holds after the fills.
+        quote_EN2: float64, distances of bid and ask, infinite where nothing is quoted; None: nobody quotes.
     """
 
     target_EN: Tensor
@@ -39,13 +40,15 @@ class Orders:
     sleeve_EN: Tensor
     score_EJ: Tensor
     caps: risk.Limits
+    quote_EN2: Tensor | None = None
 
 
 def decide(world: World, before: State, now: Rows, actions: Mapping[str, Tensor]) -> Orders:
     """Reads all groups' actions; what they are is told in ``MarketEnv``.
 
     An order is given where an active trader asks for one, where the sleeve has changed (what is held is kept to scale),
-    and where a cap cuts what is held. Orders that stand go on standing.
+    and where a cap cuts what is held. Orders that stand go on standing. With ``close_out``, the last decision before
+    the end is to hold nothing.
     """
     budget_EK = _budgets(world, before, actions)
     sleeve_EN = allocation.sleeves(budget_EK, world.classes, now.per_asset_EN)
@@ -53,21 +56,29 @@ def decide(world: World, before: State, now: Rows, actions: Mapping[str, Tensor]
     moved_EN = asks_EN & now.active_EN
     signal_EN = torch.where(moved_EN, asked_EN, before.held_EN)
     resized_EN = moved_EN | ((sleeve_EN != before.sleeve_EN) & now.listed_EN)
-    wanted_EN = torch.where(resized_EN, signal_EN * sleeve_EN, before.stand_EN)
-    target_EN = risk.capped(wanted_EN, world.classes, world.caps)
-    order_EN = before.order_EN | resized_EN | ((target_EN - wanted_EN).abs() > ROUNDING)
-    return Orders(target_EN, order_EN, signal_EN, budget_EK, sleeve_EN, score_EJ, world.caps)
+    wanted_EN = torch.where(resized_EN, signal_EN * world.sizing.full(sleeve_EN), before.stand_EN)
+    weight_EN = world.sizing.weights(wanted_EN, before.book.price_EN, before.nav_E)
+    capped_EN = risk.capped(weight_EN, world.classes, world.caps)
+    order_EN = before.order_EN | resized_EN | ((capped_EN - weight_EN).abs() > ROUNDING)
+    target_EN = world.sizing.limited(wanted_EN, weight_EN, capped_EN)
+    quote_EN2 = _quotes(world, actions, target_EN)
+    if world.params.close_out:
+        last_E1 = (before.bar_E + 1 >= before.end_E).unsqueeze(1)
+        target_EN, order_EN = torch.where(last_E1, 0.0, target_EN), order_EN | last_E1
+        quote_EN2 = None if quote_EN2 is None else torch.where(last_E1.unsqueeze(-1), torch.inf, quote_EN2)
+    return Orders(target_EN, order_EN, signal_EN, budget_EK, sleeve_EN, score_EJ, world.caps, quote_EN2)
 
 
 def from_targets(world: World, before: State, now: Rows, target_EN: Tensor, order_EN: Tensor) -> Orders:
     """Takes target weights as they are; see ``MarketEnv.trade``."""
     order_EN = order_EN & now.listed_EN
-    target_EN = torch.where(order_EN, target_EN.to(torch.float64), before.stand_EN)
+    amount_EN = world.sizing.amounts(target_EN.to(torch.float64), before.book.price_EN, before.nav_E)
+    target_EN = torch.where(order_EN, amount_EN, before.stand_EN)
     caps = risk.Limits(torch.inf, torch.inf, max(1.0, world.caps.max_gross))
     return Orders(
         target_EN=target_EN,
         order_EN=order_EN | before.order_EN,
-        signal_EN=target_EN / before.sleeve_EN,
+        signal_EN=target_EN / world.sizing.full(before.sleeve_EN),
         budget_EK=before.budget_EK,
         sleeve_EN=before.sleeve_EN,
         score_EJ=before.score_EJ,
@@ -94,7 +105,7 @@ def _signals(world: World, before: State, now: Rows, actions: Mapping[str, Tenso
     if world.one_each:
         return *world.dialect.read(action_EM, before.held_EN), before.score_EJ
     signal_EM, asks_EM = world.dialect.read(action_EM, before.held_EN.index_select(1, world.asset_M))
-    parts = (torch.split(column_EM, world.sizes, dim=1) for column_EM in (signal_EM, asks_EM))
+    parts = (torch.split(column_EM, world.counts, dim=1) for column_EM in (signal_EM, asks_EM))
     said = list(zip(*parts, strict=True))
     heard, scores = [], list(before.score_EJ.unbind(1))
     for desk in world.desks:
@@ -107,13 +118,25 @@ def _signals(world: World, before: State, now: Rows, actions: Mapping[str, Tenso
 
 
 def _given(player: Trader, now: Rows, actions: Mapping[str, Tensor]) -> Tensor:
-    """The actions of one group, (E, A); of one that is left out, any."""
-    if player.name in actions:
-        return actions[player.name].flatten(1)
+    """The actions of one group, a column for each of its assets; of one that is left out or quotes, any."""
     active_EA = now.active_EN[:, player.assets]
-    if bool(active_EA.any()):
+    if player.name not in actions and bool(active_EA.any()):
         raise _left_out(player.name)
-    return torch.zeros_like(active_EA, dtype=torch.float32)
+    if player.name not in actions or player.kind == "quotes":
+        return torch.zeros_like(active_EA, dtype=torch.float32)
+    return actions[player.name].flatten(1)
+
+
+def _quotes(world: World, actions: Mapping[str, Tensor], target_EN: Tensor) -> Tensor | None:
+    """The distances of bids and asks: (E, N, 2), infinite where nothing is quoted; None if nobody ever quotes."""
+    if world.params.limit_orders is None:
+        return None
+    quote_EN2 = torch.full_like(target_EN, torch.inf).unsqueeze(-1).repeat(1, 1, 2)
+    for player in world.traders:
+        if player.kind == "quotes":
+            action_EA2 = actions[player.name]
+            quote_EN2[:, player.assets] = quotes.distances(action_EA2, world.params.limit_orders.width)
+    return quote_EN2
 
 
 def _together(
@@ -124,7 +147,7 @@ def _together(
     signal_JEA, asks_JEA = (torch.stack(parts) for parts in zip(*said, strict=True))
     score_EJ = before.score_EJ[:, list(desk)]
     assets = world.traders[desk[0]].assets
-    surprise_EA = world.tables.surprise_TN[before.bar_E, assets]
+    surprise_EA = world.feed.surprise(before, now)[:, assets]
     heard = fusion.fuse(signal_JEA, asks_JEA, fusion.voices(score_EJ, params.temperature))
     spoken_JEA = torch.where(now.active_EN[:, assets], signal_JEA, 0.0)
     return heard, fusion.follow(score_EJ, spoken_JEA, surprise_EA, params.half_life)

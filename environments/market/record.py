@@ -11,19 +11,21 @@ from torch import Tensor
 class MarketRecord:
     """The last step, before any automatic reset. No tensor in it is changed by a later step.
 
-    nav after = nav before + the sum of pnl + interest; pnl = price change - cost + carry.
+    nav after = nav before + the sum of pnl + interest; pnl = price change + captured - cost + carry.
 
     Attributes:
         bar_E: int64, index into ``panel.dates_T`` of the bar at whose close this was marked.
         nav_E: float64, value of the portfolio at that close.
         value_EN: float64, value of each position at that close, negative if short.
         traded_EN: float64, absolute value traded at the open of the bar, at the open's price.
-        cost_EN: float64, spread, impact and commission, at least 0.
+        cost_EN: float64, spread, impact and commission: at least 0 in sum, and of each asset unless the trades of one
+            move the price of another (``linear_impact``).
+        captured_EN: float64, what resting orders earned against the open's price, at least 0.
         carry_EN: float64, borrowing of shorts since the close before, at most 0.
         pnl_EN: float64, net of costs and carry.
         interest_E: float64, on cash, since the close before.
         budget_EK: float64, shares of the classes and of cash (last).
-        signal_EN: float64, what was asked for, as a share of each asset's sleeve (before caps).
+        signal_EN: float64, what was asked for, as a share of each asset's size (before caps).
     """
 
     bar_E: Tensor
@@ -31,6 +33,7 @@ class MarketRecord:
     value_EN: Tensor
     traded_EN: Tensor
     cost_EN: Tensor
+    captured_EN: Tensor
     carry_EN: Tensor
     pnl_EN: Tensor
     interest_E: Tensor

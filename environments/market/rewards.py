@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from environments.errors import DataError
-from environments.market.config import RewardParams
+from environments.market.config_reward import RewardParams
 from environments.market.record import MarketRecord
 
 WORST = 1e-6  # the least a portfolio is taken to be worth of what it was a bar before, for the logarithm
@@ -46,6 +46,43 @@ def columns(asset_EN: Tensor, portfolio_E: Tensor, sleeve_EN: Tensor) -> Tensor:
     return torch.cat([asset_EN / sleeve_EN.clamp(min=floor), portfolio_E.unsqueeze(1)], dim=1)
 
 
+@dataclass(frozen=True)
+class Luck:
+    """What of a bar's profit could not be expected when the order was given.
+
+    Attributes:
+        surprise_EN: float64, in money.
+        variance_EN: float64, what each position brings to the variance of the bar's profit, in money squared.
+    """
+
+    surprise_EN: Tensor
+    variance_EN: Tensor
+
+
+def profits(
+    record: MarketRecord, params: RewardParams, before_E: Tensor, sleeve_EN: Tensor, luck: Luck | None
+) -> Tensor:
+    """The profit of each column in the parameters' unit: log returns, or money.
+
+    Without its luck, a log return is E log(1 + R) = log(1 + E R) - Var R / (2 (1 + E R)^2), to second order.
+
+    Args:
+        record: What the bar brought.
+        params: The unit.
+        before_E: float64, the portfolio's value at the last close.
+        sleeve_EN: float64, what each position is paid on.
+        luck: What is left out; None: nothing.
+    """
+    pnl_EN = record.pnl_EN if luck is None else record.pnl_EN - luck.surprise_EN
+    gain_E = pnl_EN.sum(1) + record.interest_E
+    if params.unit == "money":
+        return torch.cat([pnl_EN, gain_E.unsqueeze(1)], dim=1)
+    asset_EN, portfolio_E = log_returns(pnl_EN, before_E, before_E + gain_E)
+    if luck is not None:
+        portfolio_E = portfolio_E - 0.5 * luck.variance_EN.sum(1) / (before_E + gain_E).square()
+    return columns(asset_EN, portfolio_E, sleeve_EN)
+
+
 def drawdown(before_EM: Tensor, return_EM: Tensor) -> Tensor:
     """How far below its running peak each column is, in log units: max(0, before - log return)."""
     return (before_EM - return_EM).clamp(min=0.0)
@@ -62,6 +99,9 @@ class Outcome:
         return_EM: float64, log returns, net of costs.
         drawdown_EM: float64, how far below the running peak, in log units.
         deeper_EM: float64, what that has grown by in this bar; negative where it shrank.
+        profit_EM: float64, see ``profits``.
+        shares_EN: float64, held at the close.
+        last_E: bool, this was the last bar of a finite horizon.
     """
 
     record: MarketRecord
@@ -70,6 +110,9 @@ class Outcome:
     return_EM: Tensor
     drawdown_EM: Tensor
     deeper_EM: Tensor
+    profit_EM: Tensor
+    shares_EN: Tensor
+    last_E: Tensor
 
     @property
     def cost_EM(self) -> Tensor:
@@ -97,8 +140,9 @@ Term = Callable[[Outcome], Tensor]
 def reward(outcome: Outcome, params: RewardParams) -> Tensor:
     """Adds the terms up.
 
-    reward = scale x (profit x log return - cost x costs - drawdown x increase of the drawdown + own terms).
-    Costs are in the log return already: their term is a penalty beyond that.
+    reward = scale x (profit x profit - cost x costs - drawdown x increase of the drawdown
+                      - final_position x shares^2 (at the end) + own terms).
+    Costs are in the profit already: their term is a penalty beyond that.
 
     Returns:
         float32 (E, M).
@@ -106,11 +150,15 @@ def reward(outcome: Outcome, params: RewardParams) -> Tensor:
     Raises:
         DataError: A term of one's own gives another shape.
     """
-    total_EM = outcome.return_EM * params.profit
+    total_EM = outcome.profit_EM * params.profit
     if params.cost:
         total_EM = total_EM - params.cost * outcome.cost_EM
     if params.drawdown:
         total_EM = total_EM - params.drawdown * outcome.deeper_EM.clamp(min=0.0)
+    if params.final_position:
+        square_EN = outcome.shares_EN.square()
+        left_EM = torch.cat([square_EN, square_EN.sum(1, keepdim=True)], dim=1)
+        total_EM = total_EM - params.final_position * torch.where(outcome.last_E.unsqueeze(1), left_EM, 0.0)
     for term, weight in params.own_terms:
         total_EM = total_EM + weight * _checked(term, outcome)
     return (total_EM * params.scale).to(torch.float32)

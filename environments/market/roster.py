@@ -6,18 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
-import gymnasium as gym
 import numpy as np
-import torch
 
-from environments.base import Group
 from environments.errors import DataError
-from environments.market.config import ALLOCATOR, Action, DataParams, MarketParams, TraderParams
-from environments.market.observations import TRADER_FEATURES, allocator_features
+from environments.market.config import ALLOCATOR, Action, MarketParams, TraderParams
+from environments.market.config_data import DataParams
+from environments.market.feed import Listing
 from environments.market.panel import Panel, load_panel
-from environments.market.signals import action_space
 from environments.market.synthetic import generate
-from environments.market.tables import Tables
 
 SLACK = np.timedelta64(7, "D")  # a window may begin or end in the holidays around the data
 
@@ -28,17 +24,25 @@ class Trader:
 
     Attributes:
         name: Of the group.
-        asset_class: What it trades.
-        kind: Of its actions.
+        params: What it trades, and how.
         assets: The assets of its class, side by side.
         lowest: Its lowest signal: -1, or 0 where its class may not be short.
     """
 
     name: str
-    asset_class: str
-    kind: Action
+    params: TraderParams
     assets: slice
     lowest: float
+
+    @property
+    def asset_class(self) -> str:
+        """The class that it trades."""
+        return self.params.asset_class
+
+    @property
+    def kind(self) -> Action:
+        """The kind of its actions."""
+        return self.params.kind
 
 
 def prices(data: DataParams) -> Panel:
@@ -49,41 +53,54 @@ def prices(data: DataParams) -> Panel:
     """
     if data.path is not None:
         return load_panel(data.path)
-    assert data.synthetic is not None  # DataParams takes exactly one
+    assert data.synthetic is not None  # a simulation has no panel, and DataParams takes exactly one of the three
     return generate(data.synthetic)
 
 
-def traders(params: MarketParams, panel: Panel) -> tuple[Trader, ...]:
+def traders(params: MarketParams, listing: Listing) -> tuple[Trader, ...]:
     """Who trades what, in the order of the parameters.
 
     Raises:
         DataError: A class is named that the data lacks, or the data has a class nobody trades.
     """
-    if params.traders is None and ALLOCATOR in panel.classes:
+    if params.traders is None and ALLOCATOR in listing.classes:
         raise DataError(
             f"data: a class is called {ALLOCATOR!r}, as the group of the allocator is; rename it in asset_class, "
             "or name its group in traders"
         )
-    given = params.traders or {name: TraderParams(asset_class=name) for name in panel.classes}
+    given = params.traders or {name: TraderParams(asset_class=name) for name in listing.classes}
     covered = [trader.asset_class for trader in given.values()]
     for where, names in (("traders", covered), ("costs", params.costs), ("risk.shorting", params.risk.shorting or ())):
-        _check_known(where, names, panel)
-    idle = [name for name in panel.classes if name not in covered]
+        _check_known(where, names, listing)
+    idle = [name for name in listing.classes if name not in covered]
     if idle:
         raise DataError(
             f"traders: nobody trades class {', '.join(idle)} of the data; add a trader with that asset_class, "
             "or take its symbols out of the data"
         )
+    _check_together(given)
     return tuple(
-        Trader(name, of, trader.kind, assets_of(of, panel), lowest(of, params))
+        Trader(name, trader, assets_of(trader.asset_class, listing), lowest(trader.asset_class, params))
         for name, trader in given.items()
-        for of in [trader.asset_class]
     )
 
 
-def assets_of(asset_class: str, panel: Panel) -> slice:
+def _check_together(given: Mapping[str, TraderParams]) -> None:
+    """Traders of one class speak about the same positions."""
+    first: dict[str, tuple[str, TraderParams]] = {}
+    for name, trader in given.items():
+        other_name, other = first.setdefault(trader.asset_class, (name, trader))
+        if other_name != name and "quotes" in (trader.kind, other.kind):
+            raise DataError(
+                f"traders: {other_name} and {name} trade one class, and one of them quotes; let it be alone"
+            )
+        if (other.size, other.start) != (trader.size, trader.start):
+            raise DataError(f"traders: {other_name} and {name} trade one class; give them the same size and start")
+
+
+def assets_of(asset_class: str, listing: Listing) -> slice:
     """The assets of a class: they lie side by side."""
-    first, stop = np.searchsorted(panel.class_N, panel.classes.index(asset_class) + np.array([0, 1]))
+    first, stop = np.searchsorted(listing.class_N, listing.classes.index(asset_class) + np.array([0, 1]))
     return slice(int(first), int(stop))
 
 
@@ -142,50 +159,9 @@ def _day(panel: Panel, bar: int) -> np.datetime64:
     return panel.dates_T[bar].astype("datetime64[D]")
 
 
-def _check_known(where: str, names: Iterable[str], panel: Panel) -> None:
+def _check_known(where: str, names: Iterable[str], listing: Listing) -> None:
     for name in names:
-        if name not in panel.classes:
+        if name not in listing.classes:
             raise DataError(
-                f"{where}: class {name!r} has no symbols in the data; its classes are {', '.join(panel.classes)}"
+                f"{where}: class {name!r} has no symbols in the data; its classes are {', '.join(listing.classes)}"
             )
-
-
-def feature_names(
-    params: MarketParams, players: tuple[Trader, ...], panel: Panel, tables: Tables
-) -> dict[str, tuple[str, ...]]:
-    """Names of the columns that each group sees."""
-    names = {trader.name: (*tables.asset_names, *TRADER_FEATURES) for trader in players}
-    if params.allocator is not None:
-        names[ALLOCATOR] = (*tables.class_names, *allocator_features(panel.classes))
-    return names
-
-
-def groups(
-    params: MarketParams, players: tuple[Trader, ...], panel: Panel, names: Mapping[str, tuple[str, ...]]
-) -> dict[str, Group]:
-    """The groups: each trader's, then the allocator's."""
-    found = {
-        trader.name: Group(
-            tuple(f"{trader.name}/{symbol}" for symbol in panel.symbols[trader.assets]),
-            _observed(names[trader.name]),
-            action_space(trader.kind),
-        )
-        for trader in players
-    }
-    if params.allocator is not None:
-        space = gym.spaces.Box(-1.0, 1.0, (len(panel.classes) + 1,))
-        found[ALLOCATOR] = Group((ALLOCATOR,), _observed(names[ALLOCATOR]), space, params.allocator.every)
-    return found
-
-
-def always_active(
-    params: MarketParams, players: tuple[Trader, ...], tables: Tables, window: tuple[int, int]
-) -> set[str]:
-    """Groups all of whose agents decide at every bar of the window."""
-    active_N = tables.active(torch.arange(*window, device=tables.flag_TXN.device)).all(0)
-    found = {trader.name for trader in players if bool(active_N[trader.assets].all())}
-    return found | ({ALLOCATOR} if params.allocator is not None and params.allocator.every == 1 else set())
-
-
-def _observed(names: tuple[str, ...]) -> gym.spaces.Box:
-    return gym.spaces.Box(-np.inf, np.inf, (len(names),))

@@ -1,7 +1,7 @@
-"""What a trader says, as a signal in [lowest, 1]: the share of its sleeve it wants to hold, short below 0.
+"""What a trader says, as a signal in [lowest, 1]: the share of its size it wants to hold, short below 0.
 
-A sleeve is what an asset gets of its class's budget. Where shorting is off, ``lowest`` is 0, otherwise -1.
-Columns M: the agents of all traders, one trader after the other.
+Where shorting is off, ``lowest`` is 0, otherwise -1.
+Columns M: the agents of all traders, one trader after the other; a joint agent has a column for each of its assets.
 """
 
 from __future__ import annotations
@@ -14,34 +14,41 @@ import gymnasium as gym
 import torch
 from torch import Tensor
 
-from environments.market.config import Action
+from environments.market.config import TraderParams
 
-NOTCH = 0.5
 HOLD = 1
 
 
-def action_space(kind: Action) -> gym.spaces.Discrete[Any] | gym.spaces.Box:
-    """The action space of one agent."""
-    if kind == "continuous":
-        return gym.spaces.Box(-1.0, 1.0, (1,))
-    return gym.spaces.Discrete(3 if kind == "trade" else 5)
+def action_space(trader: TraderParams, assets: int) -> gym.spaces.Discrete[Any] | gym.spaces.Box:
+    """The action space of one agent of a trader that covers so many assets."""
+    kind = trader.kind
+    if kind == "quotes":
+        return gym.spaces.Box(-1.0, 1.0, (2,))
+    if kind in ("continuous", "adjust"):
+        return gym.spaces.Box(-1.0, 1.0, (assets if trader.joint else 1,))
+    return gym.spaces.Discrete(3 if kind == "trade" else trader.levels)
 
 
 @dataclass(frozen=True)
 class Dialect:
     """How actions are read: signal = held (where it counts) + offset + gain x action, clipped to [lowest, 1].
 
-    ``trade``: 0 Sell, 1 Hold, 2 Buy: from what is held, one notch down or up. ``levels``: 0..4, evenly from ``lowest``
-    to 1. ``continuous``: [-1, 1] onto [``lowest``, 1].
+    ``trade``: 0 Sell, 1 Hold, 2 Buy: from what is held, one notch down or up. ``levels``: 0, 1, ..., evenly from
+    ``lowest`` to 1. ``continuous``: [-1, 1] onto [``lowest``, 1]. ``adjust``: from what is held, up to a notch down
+    or up. ``quotes``: what is held; no order is given.
 
     Attributes:
-        trades_M: bool, what is held counts, and an action may be to hold.
+        holds_M: bool, what is held counts.
+        trades_M: bool, an action may be to hold.
+        quotes_M: bool, no signal is given.
         offset_M: float64.
         gain_M: float64.
         lowest_M: float64.
     """
 
+    holds_M: Tensor
     trades_M: Tensor
+    quotes_M: Tensor
     offset_M: Tensor
     gain_M: Tensor
     lowest_M: Tensor
@@ -55,24 +62,40 @@ class Dialect:
 
         Returns:
             signal_EM: float64; for Hold what is held.
-            asks_EM: bool, False for Hold: no order is wanted.
+            asks_EM: bool, False for Hold and for quotes: no order is wanted.
         """
-        base_EM = torch.where(self.trades_M, held_EM, 0.0) + self.offset_M
+        base_EM = torch.where(self.holds_M, held_EM, 0.0) + self.offset_M
         signal_EM = torch.addcmul(base_EM, action_EM, self.gain_M).clamp(max=1.0)
-        return torch.maximum(signal_EM, self.lowest_M), (action_EM != HOLD) | ~self.trades_M
+        asks_EM = ((action_EM != HOLD) | ~self.trades_M) & ~self.quotes_M
+        return torch.maximum(signal_EM, self.lowest_M), asks_EM
 
 
-def dialect(agents: Iterable[tuple[Action, float]], device: str) -> Dialect:
-    """Builds the dialect of agents from each one's kind of action and lowest signal."""
-    rows = [(kind == "trade", *_line(kind, lowest), lowest) for kind, lowest in agents]
-    trades_M, *numbers = torch.tensor(rows, dtype=torch.float64, device=device).unbind(1)
-    return Dialect(trades_M.bool(), *numbers)
+def dialect(agents: Iterable[tuple[TraderParams, float]], device: str) -> Dialect:
+    """Builds the dialect of agents from each one's trader and lowest signal."""
+    rows = [
+        (
+            trader.kind in ("trade", "adjust", "quotes"),
+            trader.kind == "trade",
+            trader.kind == "quotes",
+            *_line(trader, lowest),
+            lowest,
+        )
+        for trader, lowest in agents
+    ]
+    holds_M, trades_M, quotes_M, *numbers = torch.tensor(rows, dtype=torch.float64, device=device).unbind(1)
+    return Dialect(holds_M.bool(), trades_M.bool(), quotes_M.bool(), *numbers)
 
 
-def _line(kind: Action, lowest: float) -> tuple[float, float]:
+def _line(trader: TraderParams, lowest: float) -> tuple[float, float]:
     """Offset and gain."""
-    if kind == "trade":
-        return -HOLD * NOTCH, NOTCH
-    if kind == "levels":
-        return lowest, (1.0 - lowest) / 4
-    return (1.0 + lowest) / 2, (1.0 - lowest) / 2
+    match trader.kind:
+        case "trade":
+            return -HOLD * trader.notch, trader.notch
+        case "levels":
+            return lowest, (1.0 - lowest) / (trader.levels - 1)
+        case "continuous":
+            return (1.0 + lowest) / 2, (1.0 - lowest) / 2
+        case "adjust":
+            return 0.0, trader.notch
+        case "quotes":
+            return 0.0, 0.0

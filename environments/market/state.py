@@ -31,10 +31,11 @@ class State:
         sleeve_EN: float64, the sleeves at the last decision.
         sized_EN: float64, the sleeve each position was last sized on.
         order_EN: bool, an order stands.
-        stand_EN: float64, its target weight; what is held where none stands.
-        held_EN: float64, the signal held: ``stand_EN`` as a share of the sleeve, clipped to a signal's range.
+        stand_EN: float64, its target amount (see ``Sizing``); what is held where none stands.
+        held_EN: float64, the signal held: ``stand_EN`` as a share of a full signal's amount, clipped to its range.
         drawdown_EM: float64, drawdown in log units of each sleeve and of the portfolio (last).
         score_EJ: float64, performance of each trader (see ``fusion``).
+        hidden_EK: float64, hidden columns of simulated prices.
     """
 
     book: Book
@@ -52,6 +53,7 @@ class State:
     held_EN: Tensor
     drawdown_EM: Tensor
     score_EJ: Tensor
+    hidden_EK: Tensor
 
 
 def choose(mask_E: Tensor, yes: Part, no: Part) -> Part:

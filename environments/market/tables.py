@@ -13,36 +13,12 @@ from torch import Tensor
 from environments.market.config import MarketParams
 from environments.market.execution import impact_slope
 from environments.market.features import asset_features, class_features
+from environments.market.feed import Rows
 from environments.market.history import adv_TN, listed_TN, settle_TN, vol_TN, year_fraction_T
 from environments.market.observations import TRADER_FEATURES
 from environments.market.panel import Panel
 
 SURPRISE_CLIP = 10.0  # standard deviations
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What the step from bar t to bar t + 1 needs, of each copy.
-
-    Attributes:
-        open_EN: float64, at t + 1.
-        close_EN: float64, at t + 1.
-        slope_EN: float64, impact as known at t (see ``execution.impact_slope``).
-        per_asset_EN: float64, 1 / listed assets of the asset's class at t.
-        trades_EN: bool, the asset has a bar of its own at t + 1.
-        settles_EN: bool, the asset is closed out at t + 1.
-        active_EN: bool, the asset's agents decide at t.
-        listed_EN: bool, at t.
-    """
-
-    open_EN: Tensor
-    close_EN: Tensor
-    slope_EN: Tensor
-    per_asset_EN: Tensor
-    trades_EN: Tensor
-    settles_EN: Tensor
-    active_EN: Tensor
-    listed_EN: Tensor
 
 
 @dataclass(frozen=True)

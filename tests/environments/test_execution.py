@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from environments.market.execution import MAX_IMPACT, Fills, cost_rate, fill, impact_slope
+from environments.market.execution import MAX_IMPACT, Costs, Fills, cost_rate, fill, impact_slope
 from environments.market.risk import Classes, Limits
 
 ONE_CLASS = Classes(torch.tensor([0, 0]), torch.tensor([1]))
@@ -26,8 +26,9 @@ def trade(
     caps: Limits = NO_CAPS,
     classes: Classes = ONE_CLASS,
 ) -> Fills:
-    cost = torch.full_like(target[0], flat), torch.full_like(target, slope)
-    return fill(shares, price, row(cash)[0], target, torch.tensor([fills]), *cost, classes, caps)
+    costs = Costs(torch.full_like(target[0], flat), None, None)
+    slopes = torch.full_like(target, slope)
+    return fill(shares, price, row(cash)[0], target, torch.tensor([fills]), slopes, costs, classes, caps)
 
 
 def test_without_costs_targets_are_met_exactly():

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from environments.market import bar, env, execution, ledger, rewards, risk, roster, world
+from environments.market import bar, env, execution, ledger, panel_feed, rewards, risk, roster
 from environments.market.env import MarketEnv
+from environments.market.panel_feed import PanelFeed
 from tests.environments.laws import accounts, copies, information, response
 from tests.environments.laws.faults import (
     Fault,
@@ -67,49 +68,49 @@ FAULTS = [
     Fault(
         "traders see the next bar",
         information.what_comes_later_changes_nothing_before,
-        world,
+        panel_feed,
         "build",
         one_bar_ahead("asset_TNF"),
     ),
     Fault(
         "the allocator sees the next bar",
         information.what_comes_later_changes_nothing_before,
-        world,
+        panel_feed,
         "build",
         one_bar_ahead("class_TF"),
     ),
     Fault(
         "scaled on the whole sample",
         information.what_comes_later_changes_nothing_before,
-        world,
+        panel_feed,
         "build",
         result(of_the_whole_sample),
     ),
     Fault(
         "a fill at the observed close",
         information.a_fill_is_at_the_next_open,
-        world,
+        panel_feed,
         "build",
         filled_at(lambda tables: tables.close_TN),
     ),
     Fault(
         "a fill where there is no bar",
         information.a_fill_is_at_the_next_open,
-        world,
+        panel_feed,
         "build",
         result(trades_on_every_bar),
     ),
     Fault(
         "a fill at the close of its bar",
         information.a_fill_knows_nothing_of_its_bar,
-        world,
+        panel_feed,
         "build",
         filled_at(lambda tables: tables.value_TXN[:, 1]),
     ),
     Fault(
         "impact of the bar's own volume",
         information.a_fill_knows_nothing_of_its_bar,
-        world,
+        panel_feed,
         "build",
         result(slope_of_the_next_bar),
     ),
@@ -161,17 +162,17 @@ FAULTS = [
         "accrue",
         result(lambda found, *_: (found[0] * 0, found[1])),
     ),
-    Fault("a weekend is a day", accounts.carry_accrues_each_bar, world, "build", result(each_bar_a_day)),
+    Fault("a weekend is a day", accounts.carry_accrues_each_bar, panel_feed, "build", result(each_bar_a_day)),
     Fault("costs rise with the calls", information.the_state_decides, execution, "cost_rate", tired),
     Fault("later episodes earn more", information.the_state_decides, bar, "trade", result(later_episodes_earn_more)),
     Fault("later episodes earn more", information.nothing_hidden_acts, bar, "trade", result(later_episodes_earn_more)),
     Fault("the rich pay less", information.nothing_hidden_acts, bar, "trade", result(rich_pay_less)),
     Fault("old scores are paid", information.nothing_hidden_acts, bar, "trade", result(looks_at_old_scores)),
-    Fault("the seed is not all", copies.a_seed_decides, env, "uniform", drawn_anew),
+    Fault("the seed is not all", copies.a_seed_decides, panel_feed, "uniform", drawn_anew),
     Fault("observations share a buffer", copies.a_seed_decides, MarketEnv, "_observe", in_one_buffer),
     Fault("copies share a purse", copies.a_copy_is_alone, ledger, "settle", result(a_shared_purse)),
     Fault("rewards centred on the batch", copies.a_copy_is_alone, rewards, "reward", result(centred_on_the_batch)),
-    Fault("starts hang on E", copies.a_copy_is_alone, MarketEnv, "_span", starts_by_the_number_of_copies),
+    Fault("starts hang on E", copies.a_copy_is_alone, PanelFeed, "span", starts_by_the_number_of_copies),
 ]
 
 

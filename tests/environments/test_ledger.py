@@ -18,11 +18,20 @@ def all_cash(cash: float, *price: float) -> Book:
     return Book(row(cash)[0], row(*[0.0] * len(price)), row(*price), row(*price))
 
 
-def play(book: Book, shares: float, open_: float, close: float, cost: float, borrow: float = 0.0, rate: float = 0.0):
+def play(
+    book: Book,
+    shares: float,
+    open_: float,
+    close: float,
+    cost: float,
+    borrow: float = 0.0,
+    rate: float = 0.0,
+    captured: float = 0.0,
+):
     """One bar of a book with one asset; returns the book, its value, pnl, carry and interest."""
     carry_EN, interest_E = accrue(book, row(borrow), row(rate)[0])
     traded_EN = (row(shares) - book.shares_EN).abs() * open_
-    fills = Fills(row(shares), traded_EN, row(cost))
+    fills = Fills(row(shares), traded_EN, row(cost), row(captured))
     book, pnl_EN = settle(book, fills, row(open_), row(close), carry_EN, interest_E)
     nav = float(book.cash_E + (book.shares_EN * book.price_EN).sum(1))
     return book, nav, float(pnl_EN), float(carry_EN), float(interest_E)
@@ -51,6 +60,13 @@ def test_a_short_position_pays_for_what_is_borrowed_and_earns_nothing_on_its_pro
     assert interest == pytest.approx((1499 - 490) * 0.0004)
     assert pnl == pytest.approx(-5 * (103 - 98) + carry)
     assert nav == pytest.approx(1009 + pnl + interest)
+
+
+def test_what_quotes_capture_is_earned_in_cash():
+    book, nav, pnl, _, _ = play(all_cash(100.0, 10.0), shares=1.0, open_=10.0, close=11.0, cost=0.25, captured=0.5)
+    assert pnl == 1.0 - 0.25 + 0.5
+    assert nav == 100 + pnl
+    assert book.cash_E.item() == 100 - 10 - 0.25 + 0.5
 
 
 def test_turning_a_position_round():
@@ -101,7 +117,8 @@ def test_ten_thousand_bars_are_exact_to_a_billionth():
     book = Book(torch.full((2,), 1e5, dtype=torch.float64), torch.zeros_like(price_TEN[0]), price_TEN[0], price_TEN[0])
     for t in range(bars):
         carry_EN, interest_E = accrue(book, torch.full_like(book.price_EN, borrow), row(interest, interest)[0])
-        fills = Fills(shares_TEN[t], (shares_TEN[t] - book.shares_EN).abs() * open_TEN[t], cost_TEN[t])
+        traded_EN = (shares_TEN[t] - book.shares_EN).abs() * open_TEN[t]
+        fills = Fills(shares_TEN[t], traded_EN, cost_TEN[t], torch.zeros_like(traded_EN))
         book, _ = settle(book, fills, open_TEN[t], price_TEN[t + 1], carry_EN, interest_E)
     with localcontext(prec=50):
         cash_E = [exact_cash(e, price_TEN, open_TEN, shares_TEN, cost_TEN, borrow, interest) for e in range(2)]

@@ -1,5 +1,7 @@
 """MarketEnv: what it refuses, who acts when, orders and sleeves worked by hand."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -33,11 +35,18 @@ def row(*values: float) -> Tensor:
 # ---- the parameters
 
 
+def simulated(process: str = "environments.market.processes.brownian:Brownian", **params: Any) -> dict[str, Any]:
+    return {"simulation": {"classes": {"stocks": {"class": process, "params": params}}}}
+
+
+SIMULATED = simulated()
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"data": {}}, "neither of path and synthetic"),
-        ({"data": {"path": "a.csv", "synthetic": {}}}, "both of path and synthetic"),
+        ({"data": {}}, "none of path, synthetic and simulation given"),
+        ({"data": {"path": "a.csv", "synthetic": {}}}, "path and synthetic given; data takes exactly one"),
         ({"window": {"start": "2021-01-02", "end": "2021-01-01"}}, "is not before end"),
         ({"horizon": 0}, "greater than or equal to 1"),
         ({"risk": {"max_gross": 0}}, "greater than 0"),
@@ -48,9 +57,26 @@ def row(*values: float) -> Tensor:
         ({"traders": {"allocator": {"asset_class": "stocks"}}}, "trader name 'allocator'"),
         ({"traders": {"a/b": {"asset_class": "stocks"}}}, "letters, digits"),
         ({"traders": {}}, "at least 1 item"),
-        ({"traders": {"a": {"asset_class": "stocks", "action": "guess"}}}, "'trade', 'levels' or 'continuous'"),
+        (
+            {"traders": {"a": {"asset_class": "stocks", "action": "guess"}}},
+            "'trade', 'levels', 'continuous', 'adjust' or 'quotes'",
+        ),
         ({"reward": {"profit": float("nan")}}, "finite number"),
         ({"allocator": {"every": 0}}, "greater than or equal to 1"),
+        ({"finite": True, "horizon": None}, "finite: true needs a horizon"),
+        ({"close_out": True}, "close_out: true needs finite"),
+        ({"reward": {"final_position": 1}}, r"final_position is charged at the end .*; set finite"),
+        ({"reward": {"expected": True}}, r"expected: what could be expected is known for simulated prices only"),
+        ({"linear_impact": {"permanent": 1}}, "prices of a panel are given and cannot move"),
+        ({"traders": {"a": {"asset_class": "x", "risk_aversion": 1}}}, r"traders\.a\.risk_aversion.* simulated"),
+        ({"traders": {"a": {"asset_class": "x", "joint": True}}}, "'trade' is for one asset; joint takes"),
+        ({"traders": {"a": {"asset_class": "x", "action": "quotes"}}}, r"traders\.a quotes; limit_orders must say"),
+        ({"sizing": "shares"}, "leaves an allocator nothing to divide; set allocator: null"),
+        ({"data": SIMULATED, "window": {"start": "2020-01-01"}}, "a simulation has no dates"),
+        ({"data": SIMULATED, "horizon": None}, "a simulation has no last bar"),
+        ({"data": simulated("nowhere:Nothing")}, "'nowhere:Nothing' names nothing: ModuleNotFoundError"),
+        ({"data": simulated("environments.base:ArrayEnv")}, "is no subclass of environments.market.processes.base"),
+        ({"data": simulated(sigma=-1)}, r"classes\.stocks\n *Value error, params: sigma is -1"),
     ],
 )
 def test_parameters_that_make_no_sense_are_refused(given, says):
@@ -60,8 +86,8 @@ def test_parameters_that_make_no_sense_are_refused(given, says):
 
 def test_costs_keep_their_class_defaults_where_nothing_is_said():
     params = MarketParams.model_validate({"data": {"synthetic": {}}, "costs": {"crypto": {"spread_bps": 40}}})
-    assert params.cost("crypto").model_dump() == COSTS["crypto"] | {"spread_bps": 40}
-    assert params.cost("stocks").model_dump() == COSTS["stocks"]
+    assert params.cost("crypto").model_dump() == COSTS["crypto"] | {"spread_bps": 40, "per_share": 0}
+    assert params.cost("stocks").model_dump() == COSTS["stocks"] | {"per_share": 0}
     assert params.cost("timber").spread_bps == 5
     assert MarketParams.model_validate(params.model_dump()) == params
 

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from environments.errors import DataError
-from environments.market.config import RewardParams
+from environments.market.config_reward import RewardParams
 from environments.market.record import MarketRecord
 from environments.market.rewards import Outcome, columns, drawdown, log_returns, reward
 
@@ -53,6 +53,7 @@ def outcome() -> Outcome:
         value_EN=row(-200.0, 100.0),
         traded_EN=row(50.0, 0.0),
         cost_EN=row(1.0, 0.0),
+        captured_EN=zero,
         carry_EN=zero,
         pnl_EN=zero,
         interest_E=row(0.0)[0],
@@ -66,6 +67,9 @@ def outcome() -> Outcome:
         return_EM=row(0.01, 0.02, 0.01),
         drawdown_EM=row(0.05, 0.0, 0.0),
         deeper_EM=row(0.004, -0.004, 0.0),
+        profit_EM=row(0.01, 0.02, 0.01),
+        shares_EN=row(-4.0, 1.0),
+        last_E=torch.tensor([True]),
     )
 
 

@@ -211,4 +211,4 @@ def centred_on_the_batch(found, *_):
 
 
 def starts_by_the_number_of_copies(original):
-    return lambda self, episode_E: original(self, episode_E + self.num_envs)
+    return lambda self, seed, episode_E: original(self, seed, episode_E + len(episode_E))

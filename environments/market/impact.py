@@ -1,0 +1,37 @@
+"""Linear price impact: Almgren and Chriss (2001), "Optimal execution of portfolio transactions", eqs. 6-8."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from environments.errors import DataError
+from environments.market.config import Matrix
+
+
+def matrix(name: str, value: Matrix, assets: int, device: str) -> Tensor | None:
+    """A number, a number for each asset or a matrix, as a symmetric positive semidefinite N x N matrix; None if all 0.
+
+    Raises:
+        DataError: It has another shape, or trading could gain from it.
+    """
+    given = torch.tensor(value, dtype=torch.float64, device=device)
+    if given.shape not in ((), (assets,), (assets, assets)):
+        raise DataError(
+            f"{name}: shape {tuple(given.shape)}; with {assets} assets give a number, {assets} numbers "
+            f"or a {assets} x {assets} matrix"
+        )
+    full_NN = given if given.dim() == 2 else torch.diag(given.expand(assets))
+    if not torch.equal(full_NN, full_NN.T):
+        raise DataError(f"{name}: the matrix is not symmetric")
+    if float(torch.linalg.eigvalsh(full_NN).min()) < -1e-12 * float(full_NN.abs().max()):
+        raise DataError(f"{name}: the matrix is not positive semidefinite, so that trading could gain from its impact")
+    return full_NN if bool(full_NN.any()) else None
+
+
+def per_asset(impact_NN: Tensor, shares_EN: Tensor) -> Tensor:
+    """The price change of each asset by trades of so many shares, float64 (E, N).
+
+    Products are summed row by row: a matrix product's rounding may depend on the number of copies.
+    """
+    return (shares_EN.unsqueeze(1) * impact_NN).sum(-1)

@@ -1,0 +1,91 @@
+"""Prices of a panel: every copy walks along the same bars, from a start of its own."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from environments.market import observations
+from environments.market.config import MarketParams
+from environments.market.feed import Feed, Opening, Rows
+from environments.market.panel import Panel
+from environments.market.state import State
+from environments.market.tables import build
+from environments.random import uniform
+
+START_STREAM = 0
+
+
+class PanelFeed(Feed):
+    """The tables of a panel."""
+
+    def __init__(self, panel: Panel, window: tuple[int, int], params: MarketParams, device: str) -> None:
+        self.listing = panel
+        self.window = window
+        self.tables = build(panel, params, device)
+        self.asset_names = dict.fromkeys(panel.classes, self.tables.asset_names)
+        self.shared_names = dict.fromkeys(panel.classes, ())
+        self.class_names = self.tables.class_names
+        self.always_N = self.tables.active(torch.arange(*window, device=device)).all(0)
+        self._horizon = params.horizon
+        starts_C = torch.from_numpy(panel.class_N).bincount().cumsum(0).tolist()
+        self._slices = {
+            name: slice(first, stop) for name, first, stop in zip(panel.classes, [0, *starts_C], starts_C, strict=False)
+        }
+
+    def open(self, seed: int, episode_E: Tensor) -> Opening:
+        """Starts at the window's first bar or, with a horizon, at one drawn at random."""
+        bar_E, end_E = self.span(seed, episode_E)
+        price_EN = self.tables.close_TN.index_select(0, bar_E)
+        return Opening(bar_E, end_E, price_EN, price_EN[:, :0])
+
+    def span(self, seed: int, episode_E: Tensor) -> tuple[Tensor, Tensor]:
+        """First and last bar of an episode of each copy."""
+        (first, last), horizon = self.window, self._horizon
+        if horizon is None:
+            return torch.full_like(episode_E, first), torch.full_like(episode_E, last)
+        copy_E = torch.arange(len(episode_E), device=episode_E.device)
+        draw_E = uniform(seed, copy_E, episode_E, START_STREAM)
+        bar_E = first + (draw_E * (last - horizon - first + 1)).long()
+        return bar_E, bar_E + horizon
+
+    def rows(self, seed: int, state: State) -> Rows:
+        """The same for every seed."""
+        return self.tables.rows(state.bar_E)
+
+    def active(self, state: State) -> Tensor:
+        """See ``Feed``."""
+        return self.tables.active(state.bar_E)
+
+    def listed(self, state: State) -> Tensor:
+        """See ``Feed``."""
+        return self.tables.listed(state.bar_E)
+
+    def per_asset(self, bar_E: Tensor) -> Tensor:
+        """See ``Feed``."""
+        return self.tables.rows(bar_E).per_asset_EN
+
+    def years(self, state: State) -> Tensor:
+        """See ``Feed``."""
+        return self.tables.years_T.index_select(0, state.bar_E)
+
+    def surprise(self, state: State, now: Rows) -> Tensor:
+        """See ``Feed``."""
+        return self.tables.surprise_TN.index_select(0, state.bar_E)
+
+    def variance(self, state: State, position_EN: Tensor) -> Tensor:
+        """Nobody knows: ``MarketParams`` refuses what would ask."""
+        raise NotImplementedError("a panel does not say what the variance of its next bar is")
+
+    def observe(self, state: State, portfolio: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """See ``Feed``."""
+        seen_ENF = observations.of_traders(self.tables.asset_TNF.index_select(0, state.bar_E), portfolio)
+        return {name: seen_ENF[:, assets] for name, assets in self._slices.items()}
+
+    def observe_shared(self, state: State) -> dict[str, Tensor]:
+        """A panel's classes show nothing beside their assets."""
+        return {}
+
+    def overview(self, state: State) -> Tensor:
+        """See ``Feed``."""
+        return self.tables.class_TF.index_select(0, state.bar_E)
