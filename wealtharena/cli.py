@@ -282,7 +282,7 @@ def check_command(config: Config, overrides: Overrides, verbose: Verbose = False
 
 def _describe_data(console: Console, experiment: Experiment) -> None:
     world = experiment.environment(experiment.params, num_envs=1)
-    if not isinstance(world, MarketEnv):
+    if not isinstance(world, MarketEnv) or not world.params.dated:
         return
     table = Table("class", "symbols", "first", "last", "bars", "late starts")
     for found in summarise(world.panel):

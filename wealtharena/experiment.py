@@ -19,6 +19,7 @@ from environments.base import ArrayEnv, Group
 from environments.errors import DataError
 from environments.market import roster
 from environments.market.config import MarketParams
+from environments.market.config import MarketParams
 from environments.market.env import MarketEnv
 from policies.algorithm import Algorithm
 from policies.errors import MemberError
@@ -110,7 +111,7 @@ def load_experiment(config: str, overrides: Iterable[str] = (), *, for_training:
     tested = _build(environment, test_params, document, TEST_WINDOW)
     _check_members(members, tested.groups, document)
     _check_metrics(spec, members, tested.groups, document)
-    notes = tested.panel.notes if isinstance(tested, MarketEnv) else ()
+    notes = tested.panel.notes if isinstance(tested, MarketEnv) and tested.params.dated else ()
     folds = _folds(spec, params, tested, document)
     return Experiment(
         spec, environment, params, test_params, members, tested.groups, notes, _dates(trained), _dates(tested), folds
@@ -118,7 +119,7 @@ def load_experiment(config: str, overrides: Iterable[str] = (), *, for_training:
 
 
 def _dates(world: ArrayEnv | None) -> tuple[str, str] | None:
-    if not isinstance(world, MarketEnv):
+    if not isinstance(world, MarketEnv) or not world.params.dated:
         return None
     first, last = world.panel.dates_T[list(world.window_bars)].astype("datetime64[D]")
     return str(first), str(last)
@@ -245,9 +246,11 @@ def _check_metrics(
 def _test_params(environment: type[ArrayEnv], params: BaseModel, spec: ExperimentSpec, document: Document) -> BaseModel:
     """The environment's parameters over the test window; an environment without a ``window`` is tested as it trains."""
     fields, window = environment.Params.model_fields, spec.evaluation.window
-    if "window" not in fields:
+    undated = isinstance(params, MarketParams) and not params.dated
+    if "window" not in fields or undated:
         if window is not None:
-            raise UserError(complaint(document, TEST_WINDOW, f"{environment.__name__} has no windows; leave it out"))
+            what = "a simulation has no dates" if undated else f"{environment.__name__} has no windows"
+            raise UserError(complaint(document, TEST_WINDOW, f"{what}; leave it out"))
         return params
     if window is None:
         rule = "is missing: the dates of the test, as in {start: 2019-07-01, end: 2021-06-30}"

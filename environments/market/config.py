@@ -162,7 +162,7 @@ class MarketParams(Params):
         window: The bars an episode may touch; features may look back before it. Not for a simulation.
         horizon: Steps of an episode, its start drawn at random; null: from the window's first bar to its last.
         finite: The horizon is the end of the world (terminated), and agents see the time left; otherwise it only cuts
-            the episode off (truncated).
+            the episode off (truncated). For a simulation.
         close_out: The last decision before a finite horizon closes every position, whatever agents say.
         warmup: Own bars an asset needs before its agent acts; a simulation needs none.
         capital: What an episode starts with, all of it cash unless traders start with positions.
@@ -238,6 +238,8 @@ class MarketParams(Params):
 
     def _of_a_panel(self) -> Self:
         needs = "is known for simulated prices only; leave it away, or set data.simulation"
+        if self.finite:
+            raise ValueError("finite: true is for simulated prices; a panel is tested over its whole window")
         if self.reward.expected:
             raise ValueError(f"reward.expected: what could be expected {needs}")
         if self.linear_impact.permanent != 0.0:

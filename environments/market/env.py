@@ -98,6 +98,12 @@ class MarketEnv(ArrayEnv):
         """The current bar of each copy: int64, an index into ``panel.dates_T``."""
         return self._running().bar_E
 
+    @property
+    def value_EN(self) -> Tensor:
+        """What each position is worth now: float64, negative if short."""
+        book = self._running().book
+        return book.shares_EN * book.price_EN
+
     def listed_EN(self) -> Tensor:
         """Which assets may be held now: bool (E, N)."""
         return self._world.feed.listed(self._running())

@@ -64,6 +64,7 @@ SIMULATED = simulated()
         ({"reward": {"profit": float("nan")}}, "finite number"),
         ({"allocator": {"every": 0}}, "greater than or equal to 1"),
         ({"finite": True, "horizon": None}, "finite: true needs a horizon"),
+        ({"finite": True}, "a panel is tested over its whole window"),
         ({"close_out": True}, "close_out: true needs finite"),
         ({"reward": {"final_position": 1}}, r"final_position is charged at the end .*; set finite"),
         ({"reward": {"expected": True}}, r"expected: what could be expected is known for simulated prices only"),

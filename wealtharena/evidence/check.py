@@ -60,7 +60,7 @@ def check_laws(experiment: Experiment, *, seed: int = 0) -> Iterator[Verdict]:
     yield same_seed_same_trajectory(build, plans)
     yield batch_equals_single(build, plans)
     world = build(COPIES)
-    if isinstance(world, MarketEnv):
+    if isinstance(world, MarketEnv) and world.params.dated:
         yield accounts_balance(world, plans)
         yield nothing_is_known_early(experiment, world, seed)
 
@@ -87,7 +87,11 @@ def play(world: ArrayEnv, plans: Sequence[Actions], *, seed: int = 0) -> Iterato
     yield {f"obs of {group}": obs.clone() for group, obs in world.reset(seed=seed).items()}
     for plan in plans:
         transition = world.step({group: action[: world.num_envs] for group, action in plan.items()})
-        yield {**_flat(transition), **(_flat(world.record) if isinstance(world, MarketEnv) else {})}
+        yield {**_flat(transition), **(_of_market(world) if isinstance(world, MarketEnv) else {})}
+
+
+def _of_market(world: MarketEnv) -> dict[str, Tensor]:
+    return {**_flat(world.record), "next_value_EN": world.value_EN.clone()}
 
 
 def _flat(parts: Transition | Any) -> dict[str, Tensor]:
@@ -130,24 +134,25 @@ def batch_equals_single(build: Build, plans: Sequence[Actions]) -> Verdict:
 
 
 def accounts_balance(world: MarketEnv, plans: Sequence[Actions]) -> Verdict:
-    """Value after = value before + shares x price changes - costs + carry + interest.
+    """Value after = value before + shares x price changes + captured - costs + carry + interest.
 
     Shares follow from the recorded position values and the panel's closes, so that the ledger's own sums are not used.
     """
     law, panel = "the accounts balance", world.panel
     open_TN, close_TN = torch.as_tensor(panel.open_TN), torch.as_tensor(panel.close_TN)
     fresh_E = torch.full((world.num_envs,), float(world.params.capital), dtype=torch.float64)
-    nav_E, value_EN = fresh_E, torch.zeros(world.num_envs, len(panel.symbols), dtype=torch.float64)
-    worst = 0.0
+    world.reset(seed=0)
+    nav_E, value_EN, worst = fresh_E, world.value_EN, 0.0
     for snapshot in list(play(world, plans))[1:]:
         bar_E = snapshot["bar_E"]
         before_EN = value_EN / close_TN[bar_E - 1]
         after_EN = snapshot["value_EN"] / close_TN[bar_E]
         gain_EN = before_EN * (open_TN[bar_E] - close_TN[bar_E - 1]) + after_EN * (close_TN[bar_E] - open_TN[bar_E])
-        change_E = (gain_EN - snapshot["cost_EN"] + snapshot["carry_EN"]).sum(1) + snapshot["interest_E"]
+        gain_EN += snapshot["captured_EN"] - snapshot["cost_EN"] + snapshot["carry_EN"]
+        change_E = gain_EN.sum(1) + snapshot["interest_E"]
         worst = max(worst, float(((nav_E + change_E - snapshot["nav_E"]) / nav_E).abs().max()))
         nav_E = torch.where(snapshot["done"], fresh_E, snapshot["nav_E"])
-        value_EN = torch.where(snapshot["done"].unsqueeze(1), 0.0, snapshot["value_EN"])
+        value_EN = snapshot["next_value_EN"]
     return Verdict(law, worst <= TOLERANCE, f"largest relative error {worst:.1e} in {len(plans)} steps")
 
 

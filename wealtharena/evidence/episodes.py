@@ -15,6 +15,8 @@ from wealtharena.evidence.evaluation import Evaluation, versions
 from wealtharena.evidence.tally import Tally
 from wealtharena.evidence.track import FloatArray
 
+FIRST_SEED = 2**31 - 1  # of evaluation: training counts its seeds from the other end
+
 Policy = Callable[[Tensor], Tensor]
 
 
@@ -66,7 +68,8 @@ def evaluate_episodes(
         env: E copies; each plays the same number of episodes, at least ``episodes`` together.
         policies: group -> what maps its observations (E, A, F) to actions.
         episodes: How many, at least.
-        seeds: The seeds of the training, for the record; the first one also seeds the environment.
+        seeds: The seeds of the training, for the record; the first one also chooses that of the environment, which is never
+            one that training draws from.
         max_steps: Steps of a copy after which an environment that ends no episode is given up.
 
     Returns:
@@ -76,7 +79,7 @@ def evaluate_episodes(
     Raises:
         ValueError: Not all episodes ended within ``max_steps``.
     """
-    obs = env.reset(seed=seeds[0] if seeds else 0)
+    obs = env.reset(seed=FIRST_SEED - (seeds[0] if seeds else 0))
     returns = _Returns(env, -(-episodes // env.num_envs))
     tallies = {name: Tally(group) for name, group in env.groups.items()}
     for _ in range(max_steps):

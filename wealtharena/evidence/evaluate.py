@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from environments.market import roster
-from environments.market.config import Action, MarketParams
+from environments.market.config import MarketParams
 from environments.market.env import MarketEnv
 from wealtharena.evidence import sharpe
 from wealtharena.evidence.baselines import BASELINES, Baseline, BoolArray, History
@@ -212,14 +212,16 @@ def _agents(team: Track, env: MarketEnv, name: str, tally: Tally) -> dict[str, A
         return tally.as_dict([*team.classes, "cash"])
     asset = np.arange(len(team.symbols))[trader.assets]
     owner = {"asset_class": team.classes[int(team.class_N[asset[0]])]}
-    return owner | tally.as_dict(_labels(trader.kind, trader.lowest)) | _books(team, asset)
+    return owner | tally.as_dict(_labels(trader)) | _books(team, asset)
 
 
-def _labels(kind: Action, lowest: float) -> list[str] | None:
+def _labels(trader: roster.Trader) -> list[str] | None:
     """What each action of a trader means; None for a continuous one."""
-    if kind == "trade":
+    if trader.kind == "trade":
         return ["Sell", "Hold", "Buy"]
-    return [_level(level) for level in np.linspace(lowest, 1.0, 5)] if kind == "levels" else None
+    if trader.kind != "levels":
+        return None
+    return [_level(level) for level in np.linspace(trader.lowest, 1.0, trader.params.levels)]
 
 
 def _level(signal: float) -> str:

@@ -70,7 +70,7 @@ def assess(subject: Subject) -> Evaluation:
     experiment, policies = subject.experiment, load_policies(subject.checkpoint)
     _check_features(experiment, policies)
     seed, params = experiment.spec.seed, experiment.test_params
-    if issubclass(experiment.environment, MarketEnv) and isinstance(params, MarketParams):
+    if issubclass(experiment.environment, MarketEnv) and isinstance(params, MarketParams) and params.dated:
         return evaluate_market(
             experiment.environment, params, policies, train_window=experiment.train_dates, seeds=(seed,)
         )
