@@ -27,7 +27,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
-from environments.market.config import CostParams, MarketParams
+from environments.market.config import CostParams, LimitOrderParams, MarketParams, TraderParams
 from wealtharena import cli
 from wealtharena.experiment import load_experiment
 from wealtharena.spec import ExperimentSpec
@@ -234,4 +234,7 @@ def test_every_parameter_of_the_market_is_explained_with_its_default() -> None:
         assert name in explained, f"the README does not explain environment.params.{name}"
         default = field.default.model_dump() if isinstance(field.default, BaseModel) else field.default
         assert name in in_words or yaml.safe_load(explained[name]) == default, name
-    assert all(name in README for name in CostParams.model_fields)
+    assert all(name in README for model in (CostParams, LimitOrderParams) for name in model.model_fields)
+    for name, field in TraderParams.model_fields.items():
+        default = "required" if field.is_required() else field.default
+        assert yaml.safe_load(explained[name]) == default, name
