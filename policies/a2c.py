@@ -11,12 +11,12 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.learner import ENTROPY_KEY, POLICY_LOSS_KEY, VF_LOSS_KEY
-from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from ray.rllib.core.rl_module.apis.value_function_api import ValueFunctionAPI
 from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import Tensor
 
 from policies.actor_critic import ActorCritic, ActorCriticParams
+from policies.annealing import AnnealedLearner
 from policies.models import default_model
 from policies.on_policy import Schedule
 
@@ -28,7 +28,7 @@ class A2CParams(ActorCriticParams):
     entropy_coeff: float = Field(0.01, ge=0, description="weight of the entropy bonus")
 
 
-class A2CTorchLearner(TorchLearner):
+class A2CTorchLearner(AnnealedLearner):
     """Policy gradient with a learned baseline (Mnih et al. 2016, section 4): -A log pi(a|s) + c_v (V - R)^2 - c_e H."""
 
     def compute_loss_for_module(

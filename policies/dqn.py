@@ -12,11 +12,13 @@ import gymnasium as gym
 from pydantic import Field
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.dqn import DQNConfig
+from ray.rllib.algorithms.dqn.torch.dqn_torch_learner import DQNTorchLearner
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from torch import Tensor
 
 from policies.algorithm import Activation, Algorithm, Decision, Trainer
+from policies.annealing import AnnealedLearner
 from policies.models import default_model
 from policies.modules import QModule
 from policies.off_policy import ReplayParams, ReplayTrainer
@@ -37,6 +39,10 @@ class DQNParams(ReplayParams):
     epsilon_steps: int = Field(50_000, ge=1, description="environment steps until epsilon_end, linearly")
 
 
+class DQNLearner(AnnealedLearner, DQNTorchLearner):
+    """RLlib's DQN."""
+
+
 class DQN(Algorithm):
     """DQN for Discrete actions, epsilon-greedy."""
 
@@ -55,6 +61,7 @@ class DQN(Algorithm):
         params = self.params
         return (
             DQNConfig()
+            .learners(learner_class=DQNLearner)
             .training(
                 lr=params.annealed(params.lr),
                 gamma=params.gamma,

@@ -10,8 +10,10 @@ import gymnasium as gym
 from pydantic import Field
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.ppo import PPOConfig
+from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
 
 from policies.actor_critic import ActorCritic, ActorCriticParams
+from policies.annealing import AnnealedLearner
 from policies.models import default_model
 from policies.on_policy import Schedule
 
@@ -24,6 +26,10 @@ class PPOParams(ActorCriticParams):
         None, gt=0, description="largest squared value error that still has a gradient; null for no limit"
     )
     epochs: int = Field(4, ge=1, description="passes over each iteration's rows")
+
+
+class PPOLearner(AnnealedLearner, PPOTorchLearner):
+    """RLlib's PPO."""
 
 
 class PPO(ActorCritic):
@@ -45,6 +51,7 @@ class PPO(ActorCritic):
         params = self.params
         return (
             PPOConfig()
+            .learners(learner_class=PPOLearner)
             .training(
                 lr=params.annealed(params.lr),
                 gamma=params.gamma,

@@ -17,6 +17,7 @@ from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from torch import Tensor
 
 from policies.algorithm import Activation, Algorithm, Decision, Trainer
+from policies.annealing import AnnealedLearner
 from policies.models import default_model
 from policies.modules import SoftActorCriticModule
 from policies.off_policy import ReplayParams, ReplayTrainer
@@ -41,7 +42,7 @@ class SACParams(ReplayParams):
     discrete: bool = Field(False, description="allow Discrete actions (Christodoulou 2019)")
 
 
-class TemperatureLearner(SACTorchLearner):
+class TemperatureLearner(AnnealedLearner, SACTorchLearner):
     """RLlib's SAC Learner with the temperature in its state: RLlib saves the temperature's optimiser alone."""
 
     def get_state(

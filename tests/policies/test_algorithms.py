@@ -56,11 +56,45 @@ def test_sac_takes_discrete_actions_only_when_told_to():
         (DQNParams, {"epsilon_end": 1.5}),
         (DQNParams, {"n_step": 0}),
         (DQNParams, {"hidden": []}),
+        (PPOParams, {"lr_steps": 0}),
+        (SACParams, {"lr_steps": 1_000, "lr_left": 1.0}),
+        (A2CParams, {"initial_log_std": 40.0}),
     ],
 )
 def test_absurd_or_unknown_hyperparameters_are_refused(model, given):
     with pytest.raises(ValidationError):
         model(**given)
+
+
+def test_a_share_of_a_rate_that_never_falls_is_refused_with_the_remedy():
+    with pytest.raises(ValidationError, match=r"lr_left is 0\.1 but lr_steps is null.*give lr_steps too"):
+        PPOParams(lr_left=0.1)
+
+
+ANNEALED = {"lr_steps": 1_000, "lr_left": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "space", "start"),
+    [
+        (PPO(PPOParams(lr=1e-3, **ANNEALED)), BOX, {"default_optimizer": 1e-3}),
+        (A2C(A2CParams(lr=2e-3, **ANNEALED)), DISCRETE, {"default_optimizer": 2e-3}),
+        (DQN(DQNParams(lr=3e-3, **ANNEALED)), DISCRETE, {"default_optimizer": 3e-3}),
+        (
+            SAC(SACParams(actor_lr=1e-3, critic_lr=2e-3, temperature_lr=3e-3, **ANNEALED)),
+            BOX,
+            {"policy": 1e-3, "qf": 2e-3, "qf_twin": 2e-3, "alpha": 3e-3},
+        ),
+    ],
+    ids=["ppo", "a2c", "dqn", "sac"],
+)
+def test_every_learning_rate_falls_linearly_to_its_share_and_stays(algorithm, space, start):
+    learner = build_learner(algorithm, space)
+    for env_steps, share in ((0, 1.0), (500, 0.6), (1_000, 0.2), (9_999, 0.2)):
+        learner.after_gradient_based_update(timesteps={"num_env_steps_sampled_lifetime": env_steps})
+        for name, rate in start.items():
+            found = learner.get_optimizer("g", name).param_groups[0]["lr"]
+            assert found == pytest.approx(share * rate), (name, env_steps)
 
 
 def test_epsilon_falls_linearly_and_stays():
@@ -89,6 +123,15 @@ def build(algorithm, action_space):
     return algorithm.module_spec(observations, action_space, inference_only=False).build()
 
 
+def build_learner(algorithm, action_space):
+    """Its Learner for the one group "g"."""
+    config = algorithm.learner_config(action_space)
+    spec = algorithm.module_spec(gym.spaces.Box(-1, 1, (3,), np.float32), action_space, inference_only=False)
+    config.multi_agent(policies={"g"}, policy_mapping_fn=lambda *_, **__: "g")
+    config.rl_module(rl_module_spec=spec)
+    return config.build_learner(spaces={"g": (spec.observation_space, action_space)})
+
+
 def test_sac_acts_by_the_squashed_mean_inside_its_bounds():
     sac, obs = SAC(), torch.randn(64, 3) * 100
     module = build(sac, BOX)
@@ -97,12 +140,13 @@ def test_sac_acts_by_the_squashed_mean_inside_its_bounds():
     assert sac.explore(module, obs, 0).action.abs().max() <= 1.0
 
 
-def test_a_policy_explores_around_what_it_exploits():
-    ppo, obs = PPO(), torch.randn(1, 3).expand(4_000, 3)
+@pytest.mark.parametrize("log_std", [-0.5, -2.0])
+def test_a_policy_explores_around_what_it_exploits(log_std):
+    ppo, obs = PPO(PPOParams(initial_log_std=log_std)), torch.randn(1, 3).expand(4_000, 3)
     module = build(ppo, BOX)
     decision = ppo.explore(module, obs, 0)
     torch.testing.assert_close(decision.action.mean(0), ppo.exploit(module, obs)[0], atol=0.05, rtol=0)
-    assert decision.action.std().item() == pytest.approx(math.exp(-0.5), rel=0.05)
+    assert decision.action.std(0).tolist() == pytest.approx([math.exp(log_std)] * 2, rel=0.05)
     # The log-probability is the Gaussian's own.
     mean, log_std = decision.dist_inputs.chunk(2, dim=-1)
     normal = torch.distributions.Normal(mean, log_std.exp())
@@ -111,12 +155,8 @@ def test_a_policy_explores_around_what_it_exploits():
 
 def test_a2cs_loss_is_the_formula():
     algorithm = A2C(A2CParams(value_coeff=0.3, entropy_coeff=0.2, normalize_observations=False))
-    config = algorithm.learner_config(DISCRETE)
-    spec = algorithm.module_spec(gym.spaces.Box(-1, 1, (3,), np.float32), DISCRETE, inference_only=False)
-    config.multi_agent(policies={"g"}, policy_mapping_fn=lambda *_, **__: "g")
-    config.rl_module(rl_module_spec=spec)
-    learner = config.build_learner(spaces={"g": (spec.observation_space, DISCRETE)})
-    module = learner.module["g"]
+    learner = build_learner(algorithm, DISCRETE)
+    config, module = learner.config, learner.module["g"]
     batch = {
         "obs": torch.randn(5, 3),
         "actions": torch.tensor([0, 1, 2, 0, 1]),

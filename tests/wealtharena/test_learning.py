@@ -15,6 +15,7 @@ from policies.ppo import PPO, PPOParams
 from policies.sac import SAC, SACParams
 from policies.spaces import to_environment
 from tests.games import ChainGame, SlowGame, TargetGame
+from tests.wealtharena.teams import changed, weights
 from wealtharena.team.algorithm import Team
 from wealtharena.team.config import TeamConfig
 
@@ -136,3 +137,49 @@ def test_four_cartpoles_half_ppo_half_dqn():
         together.append(2 * sum(result["groups"][name].get("episode_return", 0.0) for name in members))
     algo.stop()
     assert np.mean(together[-5:]) >= 600, f"{together[-5:]} after {steps} steps"
+
+
+def falling(lr_steps: int) -> TeamConfig:
+    """PPO, and SAC that makes its first update in the third iteration, with rates that reach zero at ``lr_steps``."""
+    groups = {"p": {"kind": "discrete"}, "s": {"kind": "continuous"}}
+    members = {
+        "p": PPO(PPOParams(lr=1e-3, minibatch_size=32, lr_steps=lr_steps)),
+        "s": SAC(SACParams(learning_starts=150, batch_size=16, hidden=(8,), lr_steps=lr_steps)),
+    }
+    return (
+        TeamConfig()
+        .environment(env=TargetGame, env_config={"groups": groups, "horizon": 8})
+        .team(members)
+        .env_runners(num_envs_per_env_runner=8, rollout_fragment_length=8)
+    )
+
+
+def train(algo: Team, iterations: int) -> dict[str, dict[str, np.ndarray]]:
+    """Trains, and gives all weights afterwards."""
+    for _ in range(iterations):
+        algo.train()
+    return weights(algo)
+
+
+@pytest.mark.parametrize("before", [1, 4])
+def test_a_resumed_run_goes_on_with_the_rate_it_had(before, tmp_path):
+    """To the bit; also from before the first update, where RLlib holds the rate as a tensor."""
+    straight, first = falling(640).build_algo(), falling(640).build_algo()
+    expected = train(straight, 6)
+    train(first, before)
+    first.save_to_path(tmp_path)
+    second = Team.from_checkpoint(tmp_path)
+    found = train(second, 6 - before)
+    for algo in (straight, first, second):
+        algo.stop()
+    for name, tensors in expected.items():
+        for key, value in tensors.items():
+            np.testing.assert_array_equal(value, found[name][key], err_msg=f"{name}/{key}")
+
+
+def test_nothing_is_learnt_once_the_rate_has_fallen_to_nothing():
+    algo = falling(256).build_algo()
+    at_zero = train(algo, 4)
+    later = train(algo, 1)
+    algo.stop()
+    assert not any(changed(at_zero[name], later[name]) for name in at_zero if name == "p")
