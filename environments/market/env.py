@@ -239,7 +239,7 @@ class MarketEnv(ArrayEnv):
         """The rewards of each group, less what its aversion to risk takes off."""
         reward, sleeve_EN, params = {}, bar.paid_on(before, after), self.params.reward
         for seat in self._world.seats:
-            reward_EA = seat.earns(reward_EM, sleeve_EN)
+            reward_EA = seat.earns(reward_EM, sleeve_EN, params.unit)
             if seat.player.params.risk_aversion:
                 variance_EN = self._world.feed.variance(before, after.book.shares_EN)
                 risk_EA = seat.risks(variance_EN, sleeve_EN, before.nav_E, params.unit)

@@ -45,16 +45,18 @@ class Seat:
         active_EA = active_EN[:, self.player.assets]
         return active_EA.any(1, keepdim=True) if self.player.params.joint else active_EA
 
-    def earns(self, reward_EM: Tensor, sleeve_EN: Tensor) -> Tensor:
+    def earns(self, reward_EM: Tensor, sleeve_EN: Tensor, unit: Literal["log", "money"]) -> Tensor:
         """What it is paid, float32 (E, A), of the rewards of the assets and the portfolio (last).
 
-        A joint agent is paid for the sleeves of all its assets together.
+        A joint agent is paid for the sleeves of all its assets together: the sum of their money, or the return on them.
         """
         if self.player.params.paid == "portfolio":
             return reward_EM[:, -1:].expand(-1, self._agents)
         reward_EA = reward_EM[:, self.player.assets]
         if not self.player.params.joint:
             return reward_EA
+        if unit == "money":
+            return reward_EA.sum(1, keepdim=True)
         return (reward_EA * _parts(sleeve_EN[:, self.player.assets])).sum(1, keepdim=True)
 
     def risks(self, variance_EN: Tensor, sleeve_EN: Tensor, before_E: Tensor, unit: Literal["log", "money"]) -> Tensor:
