@@ -27,7 +27,7 @@ from wealtharena.evidence.check import check_laws
 from wealtharena.evidence.data_summary import summarise
 from wealtharena.evidence.data_warnings import DataWarning, data_warnings
 from wealtharena.evidence.report import write_report
-from wealtharena.evidence.table import result_table
+from wealtharena.evidence.table import result_tables
 from wealtharena.experiment import Experiment, load_experiment
 from wealtharena.training.assess import assess, assess_run, find_subject, folder_for
 from wealtharena.training.live import LiveView
@@ -37,6 +37,7 @@ from wealtharena.training.run_dir import RunDir, open_run
 from wealtharena.training.setup import begin, resume
 from wealtharena.training.stopping import StopSignal
 from wealtharena.training.train import Outcome, train
+from wealtharena.training.walk_forward import train_folds
 
 BAD_INPUT, LAW_BROKEN, FAILED, INTERRUPTED = 2, 1, 1, 130
 SYMBOLS_SHOWN = 8
@@ -135,6 +136,7 @@ def train_command(
     """Train a team, test it on its test window and write a report.
 
     Leaves a folder with config.yaml, metrics/ (CSV and TensorBoard), checkpoints/, evaluation.json and report.html.
+    With evaluation.walk_forward, a team for each fold, one after the other, each in a folder of its own under folds/.
     Ctrl-C ends the run after the iteration: it is evaluated as it stands and can go on later.
 
     [bold]Examples[/bold]
@@ -153,9 +155,9 @@ def train_command(
             require(experiment.spec, of_the_cluster(), cluster)
             _introduce(console, experiment, run, cluster)
             with LiveView(console, algorithms) as view:
-                outcome = train(experiment, run, view=view, stop=stop)
+                outcome = (train_folds if experiment.folds else train)(experiment, run, view=view, stop=stop)
         _conclude(console, outcome, run)
-        console.print(result_table(assess_run(run, experiment)))
+        console.print(*result_tables(assess_run(run, experiment)), sep="\n")
         console.print(f"Report: {write_report(run.path)}", soft_wrap=True, highlight=False)
     if outcome.interrupted:
         raise typer.Exit(INTERRUPTED)
@@ -194,8 +196,19 @@ def _introduce(console: Console, experiment: Experiment, run: RunDir, cluster: s
         algorithm = type(experiment.members[name]).__name__
         groups.add_row(name, str(len(group.agent_ids)), str(group.action_space), algorithm)
     console.print(groups)
+    _show_folds(console, experiment)
     for note in experiment.notes:
         console.print(f"note: {escape(note)}", soft_wrap=True, highlight=False)
+
+
+def _show_folds(console: Console, experiment: Experiment) -> None:
+    rule = experiment.spec.evaluation.walk_forward
+    if rule is None:
+        return
+    table = Table("fold", "train", "test", title=f"Walk-forward, {rule.scheme}, a fresh team for each fold")
+    for fold in experiment.folds:
+        table.add_row(str(fold.number), str(fold.train), str(fold.test))
+    console.print(table)
 
 
 def _span(dates: tuple[str, str] | None) -> str:
@@ -230,7 +243,7 @@ def evaluate_command(
         subject = find_subject(path, overrides, data)
         folder = folder_for(subject, out)
         evaluation = assess(subject)
-        console.print(result_table(evaluation.content))
+        console.print(*result_tables(evaluation.content), sep="\n")
         written = evaluation.write(folder)
         console.print(
             f"Checkpoint: {subject.checkpoint}", f"Written: {written}", sep="\n", soft_wrap=True, highlight=False
@@ -291,6 +304,7 @@ def _describe_data(console: Console, experiment: Experiment) -> None:
         table.add_row(found.name, str(len(found.symbols)), found.first, found.last, f"{found.bars:,}", late + more)
     console.print(table)
     console.print(f"train {_span(experiment.train_dates)}, test {_span(experiment.test_dates)}", highlight=False)
+    _show_folds(console, experiment)
     for note in experiment.notes:
         console.print(f"note: {escape(note)}", soft_wrap=True, highlight=False)
     if world.params.data.path is not None:

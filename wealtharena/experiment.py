@@ -19,7 +19,6 @@ from environments.base import ArrayEnv, Group
 from environments.errors import DataError
 from environments.market import roster
 from environments.market.config import MarketParams
-from environments.market.config import MarketParams
 from environments.market.env import MarketEnv
 from policies.algorithm import Algorithm
 from policies.errors import MemberError
@@ -135,7 +134,7 @@ def _folds(spec: ExperimentSpec, params: BaseModel, world: ArrayEnv, document: D
     rule, test = spec.evaluation.walk_forward, spec.evaluation.window
     if rule is None:
         return ()
-    if not isinstance(world, MarketEnv) or test is None:
+    if test is None or not isinstance(world, MarketEnv) or not world.params.dated:
         given = f"{type(world).__name__} has no dates that could be cut into folds; leave it out"
         raise UserError(complaint(document, WALK_FORWARD, given))
     train = _window_of(params)

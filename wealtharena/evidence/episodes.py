@@ -68,8 +68,8 @@ def evaluate_episodes(
         env: E copies; each plays the same number of episodes, at least ``episodes`` together.
         policies: group -> what maps its observations (E, A, F) to actions.
         episodes: How many, at least.
-        seeds: The seeds of the training, for the record; the first one also chooses that of the environment, which is never
-            one that training draws from.
+        seeds: The seeds of the training, for the record; the first one also chooses that of the environment, which
+            is never one that training draws from.
         max_steps: Steps of a copy after which an environment that ends no episode is given up.
 
     Returns:

@@ -8,9 +8,15 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from wealtharena.evidence.fold_rows import fold_rows, folds_notes, folds_title
 from wealtharena.evidence.wording import METRICS, against, bounds, made_up, name_of, number, signed, tries, verdict
 
 SHOWN = ("annual_return", "sharpe", "max_drawdown", "turnover", "costs")
+
+
+def result_tables(content: Mapping[str, Any]) -> list[Table]:
+    """The folds of a walk-forward evaluation, where it is one, and the result as ``result_table`` shows it."""
+    return [*([_folds(content["walk_forward"])] if "walk_forward" in content else []), result_table(content)]
 
 
 def result_table(content: Mapping[str, Any]) -> Table:
@@ -26,7 +32,8 @@ def result_table(content: Mapping[str, Any]) -> Table:
 
 def _market(content: Mapping[str, Any]) -> Table:
     window = content["windows"]["test"]
-    table = Table(title=f"Test, {window['start']} to {window['end']}, after costs", caption=Text(_caption(content)))
+    what = f"{len(content['walk_forward']['folds'])} tests chained" if "walk_forward" in content else "Test"
+    table = Table(title=f"{what}, {window['start']} to {window['end']}, after costs", caption=Text(_caption(content)))
     table.add_column("")
     for metric in SHOWN:
         table.add_column(METRICS[metric][0], justify="right")
@@ -49,6 +56,17 @@ def _caption(content: Mapping[str, Any]) -> str:
             "Turnover and costs a year, over the value of the book. Costs per side: " + _cost_model(content["costs"]),
         ]
     )
+
+
+def _folds(walk: Mapping[str, Any]) -> Table:
+    table = Table(title=folds_title(walk), caption=Text("\n".join(folds_notes(walk))))
+    headings = ("Fold", "Test", "Team", "Equal weight", "Buy and hold", "Sharpe minus equal weight's", "The team is")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for row in fold_rows(walk):
+        gap = f"{row.sharpe_gap[0]} [{row.sharpe_gap[1]}]"
+        table.add_row(row.label, " to ".join(row.test), *row.returns, Text(gap), row.verdict)
+    return table
 
 
 def _ends(found: Mapping[str, Any], style: str) -> str:

@@ -32,29 +32,29 @@ class FoldResult:
 
     Attributes:
         number: Counted from 1.
-        seed: Of its team.
+        folder: Of the fold's run, within that of the whole.
+        checkpoint: What was tested.
         finished: Whether its training came to its end.
-        checkpoint: What was tested, within the run's folder.
-        train_window: First and last date of its training.
         played: What happened in its test.
+        evaluation: What that was worth.
     """
 
     number: int
-    seed: int
-    finished: bool
+    folder: str
     checkpoint: str
-    train_window: tuple[str, str]
+    finished: bool
     played: Played
+    evaluation: Evaluation
 
 
 def evaluate_folds(
-    folds: Sequence[FoldResult], rule: WalkForwardSpec, *, planned: int, seed: int, trials: int | None
+    results: Sequence[FoldResult], rule: WalkForwardSpec, *, planned: int, seed: int, trials: int | None
 ) -> Evaluation:
-    """Judges the folds' tests, each alone and all of them chained.
+    """Judges the tests of all folds as one.
 
     Args:
-        folds: At least one, in the order of time.
-        rule: How they were cut.
+        results: At least one, in the order of time.
+        rule: How the folds were cut.
         planned: How many there are to be.
         seed: The experiment's. Folds are no trials: none of them was chosen for its result.
         trials: As in ``evaluate_market``.
@@ -62,17 +62,30 @@ def evaluate_folds(
     Returns:
         As ``evaluate_market`` does, of the chained tracks; ``windows.folds`` and ``walk_forward`` have the folds.
     """
-    span = folds[0].train_window[0], folds[-1].train_window[1]
-    whole = judge(chain([fold.played for fold in folds]), train_window=span, seeds=(seed,), trials=trials)
-    rows = [_row(fold) for fold in folds]
+    rows = [_row(result) for result in results]
+    span = rows[0]["train"]["start"], rows[-1]["train"]["end"]
+    whole = judge(chain([result.played for result in results]), train_window=span, seeds=(seed,), trials=trials)
     windows = {"folds": [{"train": row["train"], "test": row["test"]} for row in rows]}
-    walk = rule.model_dump(include={"scheme", "purge_days", "embargo_days"}) | {
+    walk = {
+        **rule.model_dump(include={"scheme", "purge_days", "embargo_days"}),
         "planned": planned,
-        "chained": "returns of the folds' tests one after the other; each fold begins flat, in cash",
+        "chained": "the returns of the folds' tests, one after the other; each fold begins flat, in cash",
         "folds": rows,
     }
     content = {**whole.content, "windows": {**whole.content["windows"], **windows}, "walk_forward": walk}
     return Evaluation(content, whole.tracks)
+
+
+def _row(result: FoldResult) -> dict[str, Any]:
+    found = result.evaluation.content
+    return {
+        "fold": result.number,
+        **found["windows"],
+        "seed": found["seeds"][0],
+        "finished": result.finished,
+        "checkpoint": f"{result.folder}/checkpoints/{result.checkpoint}",
+        **{part: found[part] for part in PARTS},
+    }
 
 
 def chain(tests: Sequence[Played]) -> Played:
@@ -87,18 +100,6 @@ def chain(tests: Sequence[Played]) -> Played:
     for test in tests[1:]:
         tallies = {name: tally + test.tallies[name] for name, tally in tallies.items()}
     return Played(tests[-1].env, team, tuple(others), tallies)
-
-
-def _row(fold: FoldResult) -> dict[str, Any]:
-    found = judge(fold.played, train_window=fold.train_window, seeds=(fold.seed,), trials=None).content
-    return {
-        "fold": fold.number,
-        **found["windows"],
-        "seed": fold.seed,
-        "finished": fold.finished,
-        "checkpoint": fold.checkpoint,
-        **{part: found[part] for part in PARTS},
-    }
 
 
 def _chained(tracks: Sequence[Track]) -> Track:

@@ -16,8 +16,9 @@ from wealtharena.evidence.episodes import evaluate_episodes
 from wealtharena.evidence.evaluate import evaluate_market
 from wealtharena.evidence.evaluation import Evaluation
 from wealtharena.experiment import Experiment, load_experiment
-from wealtharena.team.policy import Policy, load_policies
+from wealtharena.training.assess_folds import assess_folds, fold_results
 from wealtharena.training.run_dir import RunDir, open_run
+from wealtharena.training.trained import policies_for
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Subject:
 
     Attributes:
         run: The run it comes from.
-        checkpoint: The team's policies.
+        checkpoint: The team's policies; of a walk-forward run the folder of its folds.
         experiment: The world they are judged in.
         own_data: Whether that is the one of the run's own experiment.
         named: Whether the checkpoint was asked for by name.
@@ -52,8 +53,8 @@ def find_subject(path: Path, overrides: Sequence[str] = (), data: Path | None = 
     """
     named = (path / "mark.json").is_file()
     run = open_run(path.resolve().parent.parent if named else path)
-    best = run.best()
-    if not named and best is None:
+    checkpoint = path.resolve() if named else _judged(run)
+    if checkpoint is None:
         raise UserError(f"{path}: holds no checkpoint yet; train it further with 'wealtharena train {path} --resume'")
     for override in overrides:
         if override.strip().startswith("environment.params.window"):
@@ -61,32 +62,33 @@ def find_subject(path: Path, overrides: Sequence[str] = (), data: Path | None = 
     changes = [*overrides, *([f"environment.params.data={{path: {json.dumps(str(data))}}}"] if data else [])]
     same_prices = all(change.strip().startswith("evaluation.") for change in changes)
     experiment = load_experiment(str(run.config), changes, for_training=same_prices)
-    checkpoint = path.resolve() if named or best is None else best.path
+    if bool(experiment.folds) != (checkpoint == run.folds):
+        raise UserError(f"{path}: evaluation.walk_forward says how a run is trained and cannot be changed afterwards")
     return Subject(run, checkpoint, experiment, own_data=not changes, named=named)
+
+
+def _judged(run: RunDir) -> Path | None:
+    """What of a run is judged: its best checkpoint, or its folds."""
+    best = run.best()
+    if best is not None:
+        return best.path
+    return run.folds if run.folds.is_dir() else None
 
 
 def assess(subject: Subject) -> Evaluation:
     """Evaluates deterministic policies over the test window, or over whole episodes where there are no windows."""
-    experiment, policies = subject.experiment, load_policies(subject.checkpoint)
-    _check_features(experiment, policies)
-    seed, params = experiment.spec.seed, experiment.test_params
+    experiment = subject.experiment
+    if experiment.folds:
+        return assess_folds(experiment, fold_results(experiment, subject.run))
+    policies = policies_for(experiment, subject.checkpoint)
+    seed, params, judged = experiment.spec.seed, experiment.test_params, experiment.spec.evaluation
     if issubclass(experiment.environment, MarketEnv) and isinstance(params, MarketParams) and params.dated:
+        trained = experiment.train_dates
         return evaluate_market(
-            experiment.environment, params, policies, train_window=experiment.train_dates, seeds=(seed,)
+            experiment.environment, params, policies, train_window=trained, seeds=(seed,), trials=judged.trials
         )
-    episodes = experiment.spec.evaluation.episodes
-    world = experiment.environment(params, num_envs=min(episodes, experiment.spec.sampling.envs_per_runner))
-    return evaluate_episodes(world, policies, episodes, seeds=(seed,))
-
-
-def _check_features(experiment: Experiment, policies: Mapping[str, Policy]) -> None:
-    for name, group in experiment.groups.items():
-        trained, offered = policies[name].module.observation_space.shape, group.observation_space.shape
-        if trained != offered:
-            raise UserError(
-                f"group {name} learned on {trained[0]} features and this data gives it {offered[0]}: "
-                "bring the same classes and extra columns that it was trained on"
-            )
+    world = experiment.environment(params, num_envs=min(judged.episodes, experiment.spec.sampling.envs_per_runner))
+    return evaluate_episodes(world, policies, judged.episodes, seeds=(seed,))
 
 
 def folder_for(subject: Subject, out: Path | None) -> Path:
@@ -113,10 +115,19 @@ def folder_for(subject: Subject, out: Path | None) -> Path:
 
 
 def assess_run(run: RunDir, experiment: Experiment) -> Mapping[str, Any]:
-    """Evaluates a run's best checkpoint on its test window and writes ``evaluation.json``; returns what it holds."""
-    best = run.best()
-    if best is None:
-        raise UserError(f"{run.path}: holds no checkpoint")
-    evaluation = assess(Subject(run, best.path, experiment, own_data=True, named=False))
+    """Evaluates a run's best checkpoint on its test window and writes ``evaluation.json``; returns what it holds.
+
+    Of a walk-forward run, every fold's as well.
+    """
+    if experiment.folds:
+        results = fold_results(experiment, run)
+        for result in results:
+            result.evaluation.write(run.path / result.folder)
+        evaluation = assess_folds(experiment, results)
+    else:
+        best = run.best()
+        if best is None:
+            raise UserError(f"{run.path}: holds no checkpoint")
+        evaluation = assess(Subject(run, best.path, experiment, own_data=True, named=False))
     evaluation.write(run.path)
     return evaluation.content

@@ -26,6 +26,7 @@ class LiveView:
         self._console = console
         self._algorithms = algorithms
         self._returns: dict[str, float] = {}
+        self._title = ""
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
 
     def __enter__(self) -> Self:
@@ -39,6 +40,12 @@ class LiveView:
         if self._live is not None:
             self._live.stop()
 
+    def begin(self, title: str) -> None:
+        """Another training begins, of another team."""
+        self._returns, self._title = {}, f"{title}\n"
+        if self._live is None:
+            self._console.print(title, soft_wrap=True, highlight=False)
+
     def update(self, progress: Progress, done: float) -> None:
         """Shows an iteration; ``done`` is the fraction of the run behind it."""
         for group, metrics in progress.groups.items():
@@ -49,7 +56,7 @@ class LiveView:
             line = f"{_status(progress, done)}  return: {returns or 'no episode has ended yet'}"
             self._console.print(line, soft_wrap=True, highlight=False)
         else:
-            self._live.update(Group(Text(_status(progress, done)), self._table(progress)), refresh=True)
+            self._live.update(Group(Text(self._title + _status(progress, done)), self._table(progress)), refresh=True)
 
     def _table(self, progress: Progress) -> Table:
         table = Table("group", "algorithm")

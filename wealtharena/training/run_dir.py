@@ -68,6 +68,11 @@ class RunDir:
         """The folder of progress.csv and the TensorBoard files."""
         return self.path / "metrics"
 
+    @property
+    def folds(self) -> Path:
+        """The folder of the runs of the folds, in a walk-forward run."""
+        return self.path / "folds"
+
     def write_config(self, resolved: Mapping[str, Any]) -> None:
         """Writes config.yaml, at once or not at all."""
         partial = self.config.with_suffix(".partial")

@@ -57,14 +57,25 @@ def resume(config: str, overrides: Sequence[str], out: Path | None) -> tuple[Exp
         raise UserError("--resume: say which run: 'wealtharena train runs/quickstart-001 --resume', or with --out")
     run = open_run(folder)
     experiment = load_experiment(str(run.config) if folder == Path(config) else config, overrides)
-    begun, now = yaml.safe_load(run.config.read_text(encoding="utf-8")), experiment.resolved()
+    enter(run, experiment)
+    return experiment, run
+
+
+def enter(run: RunDir, experiment: Experiment) -> None:
+    """Writes an experiment into a run's folder: a new one, or that of the same experiment but for ``stop``.
+
+    Raises:
+        UserError: The run began as another experiment.
+    """
+    now = experiment.resolved()
+    begun = yaml.safe_load(run.config.read_text(encoding="utf-8")) if run.config.is_file() else now
     if path := _first_difference({**begun, "stop": None}, {**now, "stop": None}):
         raise UserError(
-            f"--resume {folder}: {'.'.join(path)} was {_shown_at(begun, path)} when the run began and is "
+            f"--resume {run.path}: {'.'.join(path)} was {_shown_at(begun, path)} when the run began and is "
             f"{_shown_at(now, path)} now; only stop may change (for another experiment start a new run)"
         )
+    run.path.mkdir(parents=True, exist_ok=True)
     run.write_config(now)
-    return experiment, run
 
 
 def _first_difference(one: Any, other: Any) -> tuple[str, ...] | None:

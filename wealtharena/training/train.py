@@ -63,6 +63,15 @@ def train(experiment: Experiment, run: RunDir, *, view: View, stop: StopSignal) 
         team.stop()
 
 
+def reason_to_end(spec: ExperimentSpec, mark: Mark) -> str | None:
+    """Why a training that has come so far is over, in words; None where it is not."""
+    if mark.patience.exhausted(spec.early_stopping):
+        return f"no improvement in {mark.patience.waited} iterations"
+    if fraction_done(spec.stop, env_steps=mark.env_steps, iteration=mark.iteration, seconds=mark.seconds) == 1.0:
+        return "the limit in stop is reached"
+    return None
+
+
 def _restored(checkpoint: Checkpoint) -> Team:
     try:
         return Team.from_checkpoint(str(checkpoint.path.resolve()))
@@ -117,7 +126,8 @@ class _Loop:
         progress = _progress(result, mark, seconds)
         row = progress.row()
         self.log.write(row)
-        self.view.update(progress, self._fraction(progress.env_steps, progress.iteration, seconds))
+        reached = {"env_steps": progress.env_steps, "iteration": progress.iteration}
+        self.view.update(progress, fraction_done(self.spec.stop, **reached, seconds=seconds))
         patience = mark.patience
         if self.spec.early_stopping is not None:
             rule = self.spec.early_stopping
@@ -132,16 +142,7 @@ class _Loop:
         )
 
     def _reason_to_stop(self, mark: Mark) -> str | None:
-        if self.stop.requested:
-            return "interrupted"
-        if mark.patience.exhausted(self.spec.early_stopping):
-            return f"no improvement in {mark.patience.waited} iterations"
-        if self._fraction(mark.env_steps, mark.iteration, mark.seconds) == 1.0:
-            return "the limit in stop is reached"
-        return None
-
-    def _fraction(self, env_steps: int, iteration: int, seconds: float) -> float:
-        return fraction_done(self.spec.stop, env_steps=env_steps, iteration=iteration, seconds=seconds)
+        return "interrupted" if self.stop.requested else reason_to_end(self.spec, mark)
 
     def _save(self, mark: Mark) -> None:
         self.folder.save(mark, lambda path: self.team.save_to_path(str(path.resolve())), keep=self.spec.checkpoint.keep)
