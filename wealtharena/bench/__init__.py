@@ -1,0 +1,1 @@
+"""Benchmarks: what a team reaches where the best that can be reached is known."""

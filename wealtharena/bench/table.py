@@ -1,0 +1,74 @@
+"""The result as a table for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Column, Table
+from rich.text import Text
+
+from wealtharena.bench.optimum import Ended
+
+
+def optimum_table(content: Mapping[str, Any]) -> Table:
+    """A row for each score.
+
+    Args:
+        content: What ``optimum.document`` gives.
+    """
+    left = [Column(title) for title in ("case", "algorithm")]
+    titles = ("optimum", "score", "share", "95% interval", "required", "", "steps", "to 90%", "to 95%", "seconds")
+    table = Table(*left, *[Column(title, justify="right") for title in titles], caption=Text(_caption(content)))
+    for row in content["rows"]:
+        table.add_row(*_cells(row))
+    return table
+
+
+def progress(ended: Ended) -> str:
+    """A line about one seed that has come to its end."""
+    outcome = ended.outcome
+    shares = ", ".join(
+        f"{share.value:.1%}" if len(outcome.shares) == 1 else f"{name} {share.value:.1%}"
+        for name, share in outcome.shares.items()
+    )
+    return (
+        f"{ended.case.key}, seed {outcome.seed}: {shares} of the optimum after "
+        f"{outcome.env_steps:,} steps, {outcome.seconds:.0f} s"
+    )
+
+
+def _cells(row: Mapping[str, Any]) -> Sequence[str]:
+    return (
+        row["case"],
+        row["algorithm"],
+        f"{row['optimum']:.5g}",
+        f"{row['score']:.5g}",
+        f"[bold]{row['share']:.1%}[/]",
+        f"{row['share_low']:.1%} to {row['share_high']:.1%}",
+        f"{row['required']:.1%}",
+        "[green]pass[/]" if row["passed"] else "[bold red]MISS[/]",
+        f"{row['env_steps']:,}",
+        _milestone(row, 90),
+        _milestone(row, 95),
+        f"{row['wall_s']:.0f}",
+    )
+
+
+def _milestone(row: Mapping[str, Any], percent: int) -> str:
+    steps, seconds = row[f"steps_to_{percent}"], row[f"seconds_to_{percent}"]
+    return "never" if steps is None else f"{steps:,}, {seconds:.0f} s"
+
+
+def _caption(content: Mapping[str, Any]) -> str:
+    seeds = content["rows"][0]["seeds"] if content["rows"] else 0
+    interval = (
+        f"mean of {seeds} seeds with Student's 95% interval, which holds the luck of the seeds and of the evaluation"
+        if seeds > 1
+        else "one seed with the 95% interval of its evaluation, which leaves out the luck of the seed"
+    )
+    budget = " Smaller budgets and lower bars (--quick)." if content["quick"] else ""
+    return (
+        f"Share of the optimum, paired with the best policy in the same episodes: {interval}. "
+        f"Steps and seconds are of training; medians over the seeds.{budget}"
+    )
