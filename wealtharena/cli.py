@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
@@ -19,10 +16,9 @@ from rich.table import Column, Table
 
 import environments
 import policies
-from environments.errors import DataError
 from environments.market.env import MarketEnv
-from policies.errors import MemberError
-from wealtharena.errors import UserError
+from wealtharena.bench.cli import bench_app
+from wealtharena.console import INTERRUPTED, Verbose, one_line_errors
 from wealtharena.evidence.check import check_laws
 from wealtharena.evidence.data_summary import summarise
 from wealtharena.evidence.data_warnings import DataWarning, data_warnings
@@ -39,7 +35,7 @@ from wealtharena.training.stopping import StopSignal
 from wealtharena.training.train import Outcome, train
 from wealtharena.training.walk_forward import train_folds
 
-BAD_INPUT, LAW_BROKEN, FAILED, INTERRUPTED = 2, 1, 1, 130
+LAW_BROKEN = 1
 SYMBOLS_SHOWN = 8
 
 app = typer.Typer(
@@ -50,6 +46,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(bench_app, name="bench")
 
 Config = Annotated[
     str, typer.Argument(metavar="CONFIG", help="An experiment file (YAML), or 'quickstart' for the built-in one.")
@@ -64,28 +61,6 @@ Overrides = Annotated[
         help="Change a value of the experiment file; may be given many times.",
     ),
 ]
-Verbose = Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error.")]
-
-
-@contextmanager
-def _one_line_errors(verbose: bool) -> Iterator[None]:
-    """What the user can put right is said in one line, with exit code 2; so is a second Ctrl-C, with 130."""
-    try:
-        yield
-    except (UserError, DataError, MemberError) as error:
-        if verbose:
-            traceback.print_exc()
-        typer.echo("error: " + " ".join(str(error).split()), err=True)
-        raise typer.Exit(BAD_INPUT) from None
-    except OSError as error:
-        if verbose:
-            traceback.print_exc()
-        where = f"{error.filename}: " if error.filename else ""
-        typer.echo(f"error: {where}{error.strerror or error} (what was written before is complete)", err=True)
-        raise typer.Exit(FAILED) from None
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        raise typer.Exit(INTERRUPTED) from None
 
 
 def _show_version(wanted: bool) -> None:
@@ -148,7 +123,7 @@ def train_command(
     wealtharena train runs/slow --resume --set stop.env_steps=500000
     """
     console = Console()
-    with _one_line_errors(verbose):
+    with one_line_errors(verbose):
         experiment, run = (resume if resume_run else begin)(config, overrides, out)
         algorithms = {group: type(algorithm).__name__ for group, algorithm in experiment.members.items()}
         with run.alone(), ray_session() as cluster, StopSignal(_say_stopping) as stop:
@@ -239,7 +214,7 @@ def evaluate_command(
 --set "evaluation.window={start: 2022-01-01, end: 2022-12-31}"
     """
     console = Console()
-    with _one_line_errors(verbose):
+    with one_line_errors(verbose):
         subject = find_subject(path, overrides, data)
         folder = folder_for(subject, out)
         evaluation = assess(subject)
@@ -261,7 +236,7 @@ def report_command(
 
     wealtharena report runs/quickstart-001
     """
-    with _one_line_errors(verbose):
+    with one_line_errors(verbose):
         Console().print(f"Report: {write_report(open_run(run).path)}", soft_wrap=True, highlight=False)
 
 
@@ -277,7 +252,7 @@ def check_command(config: Config, overrides: Overrides, verbose: Verbose = False
     wealtharena check tune_configs/real_panel.yaml --set environment.params.data.path=prices.parquet
     """
     console = Console()
-    with _one_line_errors(verbose):
+    with one_line_errors(verbose):
         experiment = load_experiment(config, overrides)
     console.print(f"{config}: the file, the data and the members fit together.", soft_wrap=True, highlight=False)
     _describe_data(console, experiment)

@@ -1,0 +1,39 @@
+"""What all commands share: how an error is told, and with which exit code."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from environments.errors import DataError
+from policies.errors import MemberError
+from wealtharena.errors import UserError
+
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error.")]
+
+
+@contextmanager
+def one_line_errors(verbose: bool) -> Iterator[None]:
+    """What the user can put right is said in one line, with exit code 2; so is a second Ctrl-C, with 130."""
+    try:
+        yield
+    except (UserError, DataError, MemberError) as error:
+        if verbose:
+            traceback.print_exc()
+        typer.echo("error: " + " ".join(str(error).split()), err=True)
+        raise typer.Exit(BAD_INPUT) from None
+    except OSError as error:
+        if verbose:
+            traceback.print_exc()
+        where = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"error: {where}{error.strerror or error} (what was written before is complete)", err=True)
+        raise typer.Exit(FAILED) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        raise typer.Exit(INTERRUPTED) from None
