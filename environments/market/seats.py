@@ -57,7 +57,7 @@ class Seat:
             return reward_EA
         if unit == "money":
             return reward_EA.sum(1, keepdim=True)
-        return (reward_EA * _parts(sleeve_EN[:, self.player.assets])).sum(1, keepdim=True)
+        return (reward_EA * _parts(sleeve_EN[:, self.player.assets]).float()).sum(1, keepdim=True)
 
     def risks(self, variance_EN: Tensor, sleeve_EN: Tensor, before_E: Tensor, unit: Literal["log", "money"]) -> Tensor:
         """The variance of what it is paid for, (E, A), in squares of the unit of profit.
