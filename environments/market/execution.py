@@ -14,6 +14,7 @@ from torch import Tensor
 from environments.market.impact import per_asset
 from environments.market.risk import Classes, Limits
 
+TINY = 1e-100  # a price, for a division: simulated ones may be 0
 MAX_IMPACT = 0.25  # of the price: the square root is no law far beyond a day's volume, and prices stay positive
 
 
@@ -67,7 +68,7 @@ class Costs:
         rate_EN = cost_rate(most_EN, self.flat_N, slope_EN)
         if self.per_share_N is None and self.temporary_NN is None:
             return rate_EN
-        price_EN = price_EN.abs()
+        price_EN = price_EN.abs().clamp(min=TINY)
         if self.per_share_N is not None:
             rate_EN = rate_EN + self.per_share_N / price_EN
         if self.temporary_NN is not None:

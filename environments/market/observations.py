@@ -20,6 +20,9 @@ TRADER_FEATURES = (
 TIME_LEFT = "time_left"  # of a finite horizon: 1 at the start, 0 at the end
 
 
+TINY = 1e-100  # a price, for a division: one that is 0 gives no NaN
+
+
 def allocator_features(classes: tuple[str, ...]) -> tuple[str, ...]:
     """Names of what the allocator sees of the portfolio."""
     budgets = (f"budget/{name}" for name in (*classes, "cash"))
@@ -27,8 +30,12 @@ def allocator_features(classes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def unrealised(shares_EN: Tensor, price_EN: Tensor, entry_EN: Tensor) -> Tensor:
-    """Return of each position since it was opened, clipped to [-1, 1]; 0 where nothing is held."""
-    return ((price_EN / entry_EN - 1.0) * shares_EN.sign()).clamp(-1.0, 1.0)
+    """Return of each position since it was opened, clipped to [-1, 1]; 0 where nothing is held.
+
+    Of the size of the price it was opened at: simulated prices may be 0 or below.
+    """
+    return_EN = (price_EN - entry_EN) / entry_EN.abs().clamp(min=TINY)
+    return return_EN.clamp(-1.0, 1.0) * shares_EN.sign()
 
 
 def of_traders(market_ENF: Tensor, portfolio: tuple[Tensor, ...]) -> Tensor:
