@@ -102,7 +102,8 @@ def a_round_trip_never_gains(seed: int) -> None:
     permanent_NN, excess_NN = (0.01 * correlation(rng, sum(sizes.values())) for _ in range(2))
     impact = {"temporary": (permanent_NN + excess_NN).tolist(), "permanent": permanent_NN.tolist()}
     changes |= {"data": {"simulation": {"classes": classes}}, "linear_impact": impact, "cash_rate": 0}
-    changes |= {"finite": True, "close_out": True, "costs": dict.fromkeys(sizes, {**FREE, "per_share": 0.1})}
+    changes |= {"finite": True, "close_out": True, "costs": {name: {**FREE, "per_share": 0.1} for name in sizes}}
+    changes["risk"] = WIDE  # all may be short: each adjustment is a trade
     env = world(seed, **changes)
     spent_E, traded_E = (torch.zeros(env.num_envs, dtype=torch.float64) for _ in range(2))
     for step in played(env, seed, steps=env.params.horizon):
@@ -132,7 +133,7 @@ def _in_shares(seed: int, rng: np.random.Generator, actions: tuple[str, ...] = (
 
 
 def a_signal_of_one_is_the_size(seed: int) -> None:
-    """In shares, what is held is the signal x ``size``: exactly at 1, to rounding elsewhere; nothing else counts."""
+    """In shares, what is held is the signal x ``size``, to rounding, and never more than ``size``."""
     rng = np.random.default_rng([seed, 5])
     changes = _in_shares(seed, rng, ("trade", "levels", "continuous", "adjust"))
     env = world(seed, **changes, close_out=False)
@@ -140,30 +141,30 @@ def a_signal_of_one_is_the_size(seed: int) -> None:
         for trader in env._world.traders:
             held_EA = step.before.shares_EN[:, trader.assets] / trader.params.size
             action_EA = step.actions[trader.name].flatten(1).double()
-            signal_EA = _signal(trader, action_EA, held_EA)
+            asked_EA = _asked(trader, action_EA, held_EA)[step.on_E]
             shares_EA = step.after.shares_EN[:, trader.assets][step.on_E]
-            wanted_EA = (signal_EA * trader.params.size)[step.on_E]
+            wanted_EA = asked_EA.clamp(trader.lowest, 1.0) * trader.params.size
             assert torch.allclose(shares_EA, wanted_EA, rtol=1e-9, atol=1e-9)
-            assert (shares_EA == wanted_EA)[signal_EA[step.on_E] == 1].all()
+            assert (shares_EA == trader.params.size)[asked_EA > 1 + 1e-9].all()
 
 
-def _signal(trader: Any, action_EA: Tensor, held_EA: Tensor) -> Tensor:
-    lowest, notch = trader.lowest, trader.params.notch
+def _asked(trader: Any, action_EA: Tensor, held_EA: Tensor) -> Tensor:
+    """The signal before it is clipped."""
     match trader.kind:
         case "trade":
-            signal_EA = held_EA + notch * (action_EA - 1)
+            return held_EA + trader.params.notch * (action_EA - 1)
         case "adjust":
-            signal_EA = held_EA + notch * action_EA
+            return held_EA + trader.params.notch * action_EA
         case "levels":
-            signal_EA = lowest + (1 - lowest) * action_EA / (trader.params.levels - 1)
+            return trader.lowest + (1 - trader.lowest) * (action_EA / (trader.params.levels - 1))
         case _:
-            signal_EA = lowest + (1 - lowest) * (action_EA + 1) / 2
-    return signal_EA.clamp(lowest, 1.0)
+            return trader.lowest + (1 - trader.lowest) * (action_EA + 1) / 2
 
 
 def limits_hold(seed: int) -> None:
     """In shares nobody holds more than its size, or is short where that is off; what is added stays within the cap."""
-    env = world(seed, sizing="shares", allocator=None)
+    risk = {**params(seed)["risk"], "max_position": float(np.random.default_rng([seed, 11]).uniform(0.001, 0.03))}
+    env = world(seed, sizing="shares", allocator=None, risk=risk)
     size_N = env._world.sizing.size_N
     shorting = env.params.risk.shorting
     short_N = per_asset(env, {name: shorting is None or name in shorting for name in env.params.costs})
@@ -176,14 +177,13 @@ def limits_hold(seed: int) -> None:
 
 
 def a_close_out_leaves_nothing(seed: int) -> None:
-    """The last decision of the horizon closes every position, whatever agents say; none before it does."""
-    env = world(seed, finite=True, close_out=True)
-    kept = []
-    for step in played(env, seed):
-        over_E = step.record.bar_E == env.params.horizon
+    """The last decision of the horizon closes every position, whatever agents say; before it nothing is different."""
+    closed, free = (world(seed, finite=True, close_out=flag) for flag in (True, False))
+    steps = closed.params.horizon
+    for step, other in zip(played(closed, seed, steps), played(free, seed, steps), strict=True):
+        over_E = step.record.bar_E == closed.params.horizon
         assert (step.record.value_EN[over_E] == 0).all()
-        kept.append(bool(step.record.value_EN[~over_E].any()))
-    assert any(kept)
+        assert torch.equal(step.record.value_EN[~over_E], other.record.value_EN[~over_E])
 
 
 def the_horizon_ends_as_it_says(seed: int) -> None:
@@ -205,7 +205,9 @@ def the_horizon_ends_as_it_says(seed: int) -> None:
         for name, column in seen.items():
             left_E1 = ((horizon - bar_E) / horizon)[:, None]
             assert torch.allclose(transition.final_obs[name][..., column], left_E1)
-            assert torch.allclose(transition.obs[name][..., column], torch.where(transition.done[:, None], 1.0, left_E1))
+            assert torch.allclose(
+                transition.obs[name][..., column], torch.where(transition.done[:, None], 1.0, left_E1)
+            )
 
 
 def an_episode_begins_with_its_start(seed: int) -> None:
