@@ -61,6 +61,20 @@ def drawdowns(tracks: Mapping[str, pd.DataFrame]) -> Figure:
     return {"data": _team_on_top(data), "layout": layout(280, yaxis={"tickformat": ".0%"})}
 
 
+def with_folds(figure: Figure, starts: Sequence[str]) -> Figure:
+    """The same figure with a line where each fold's test begins, and the fold's number beside it."""
+    line = {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "line": {"color": PALE, "width": 1, "dash": "dot"}}
+    label = {"yref": "paper", "y": 0, "yanchor": "bottom", "xanchor": "left", "showarrow": False}
+    marks = {
+        "shapes": [line | {"x0": start, "x1": start} for start in starts],
+        "annotations": [
+            label | {"x": start, "text": f"fold {number}", "font": {"size": 11, "color": PALE}}
+            for number, start in enumerate(starts, start=1)
+        ],
+    }
+    return figure | {"layout": figure["layout"] | marks} if starts else figure
+
+
 def budgets(team: pd.DataFrame, classes: Sequence[str]) -> Figure:
     """Capital the allocator gives to each class and to cash, stacked to one."""
     owners, frame = (*classes, "cash"), team.iloc[1:]

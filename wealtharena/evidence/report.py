@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from wealtharena.evidence import figures, learning, wording
+from wealtharena.evidence import figures, fold_rows, learning, wording
 from wealtharena.evidence.actions import action_bars, budget_bars, month_table
 from wealtharena.evidence.files import EVALUATION, TRACKS, write_whole
 
 REPORT = "report.html"
+PROGRESS = Path("metrics", "progress.csv")
 
 
 def write_report(run_dir: Path) -> Path:
@@ -65,7 +66,7 @@ def _context(run_dir: Path) -> dict[str, Any]:
     config = yaml.safe_load(config_text) if config_text else {}
     result = _evaluation(run_dir / EVALUATION)
     tracks = _tracks(run_dir / TRACKS) if result else {}
-    progress = learning.read_progress(run_dir / "metrics" / "progress.csv")
+    progress = learning.read_progress(run_dir / PROGRESS)
     return {
         "name": str(config.get("name", run_dir.resolve().name)),
         "config": config_text,
@@ -75,6 +76,23 @@ def _context(run_dir: Path) -> dict[str, Any]:
         "actions": _actions(result, tracks) if result else {},
         "progress": None if progress is None else _progress(progress),
         "training": None if progress is None else _training(progress),
+        "walk": _walk(result["walk_forward"], run_dir) if result and "walk_forward" in result else None,
+    }
+
+
+def _walk(walk: Mapping[str, Any], run_dir: Path) -> dict[str, Any]:
+    """The parts that only a walk-forward evaluation has."""
+    tables = {
+        fold["fold"]: learning.read_progress(run_dir.joinpath(*Path(fold["checkpoint"]).parts[:-2], PROGRESS))
+        for fold in walk["folds"]
+    }
+    known = {number: table for number, table in tables.items() if table is not None}
+    return {
+        "title": fold_rows.folds_title(walk),
+        "notes": fold_rows.folds_notes(walk),
+        "rows": fold_rows.fold_rows(walk),
+        "training": {number: _training(table) for number, table in known.items()},
+        "returns": {number: learning.returns(table) for number, table in known.items()},
     }
 
 
@@ -87,18 +105,21 @@ def _market(result: Mapping[str, Any] | None, tracks: Mapping[str, pd.DataFrame]
         "sentences": wording.explanation(result),
         "tries": wording.tries(result["trials"]) if "trials" in result else None,
     }
-    return said | _tracked(tracks, list(result["classes"]))
+    return said | _tracked(tracks, list(result["classes"]), result["windows"].get("folds", ()))
 
 
-def _tracked(tracks: Mapping[str, pd.DataFrame], classes: list[str]) -> dict[str, Any]:
+def _tracked(
+    tracks: Mapping[str, pd.DataFrame], classes: list[str], folds: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """The parts that need the tracks, bar by bar; None without them."""
     if not tracks:
         return dict.fromkeys(("equity", "drawdown", "budgets", "exposures", "class_results", "months", "equal_months"))
     team = tracks["team"]
     decided = bool(team["budget/cash"].notna().any())
+    starts = [fold["test"]["start"] for fold in folds]
     return {
-        "equity": figures.equity(tracks),
-        "drawdown": figures.drawdowns(tracks),
+        "equity": figures.with_folds(figures.equity(tracks), starts),
+        "drawdown": figures.with_folds(figures.drawdowns(tracks), starts),
         "budgets": figures.budgets(team, classes) if decided else None,
         "exposures": figures.exposures(team, classes),
         "class_results": figures.class_results(team, classes),

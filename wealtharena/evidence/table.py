@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from wealtharena.evidence.bootstrap import SAME
 from wealtharena.evidence.fold_rows import fold_rows, folds_notes, folds_title
 from wealtharena.evidence.wording import METRICS, against, bounds, made_up, name_of, number, signed, tries, verdict
 
@@ -59,10 +60,10 @@ def _caption(content: Mapping[str, Any]) -> str:
 
 
 def _folds(walk: Mapping[str, Any]) -> Table:
-    table = Table(title=folds_title(walk), caption=Text("\n".join(folds_notes(walk))))
-    headings = ("Fold", "Test", "Team", "Equal weight", "Buy and hold", "Sharpe minus equal weight's", "The team is")
-    for heading in headings:
+    table = Table(title=folds_title(walk), caption=Text("\n".join(folds_notes(walk))), collapse_padding=True)
+    for heading in ("", "Test", "Team", "Equal\nweight", "Buy and\nhold", "Sharpe minus equal weight's"):
         table.add_column(heading, justify="right")
+    table.add_column("The team is", min_width=max(map(len, SAME.split())))
     for row in fold_rows(walk):
         gap = f"{row.sharpe_gap[0]} [{row.sharpe_gap[1]}]"
         table.add_row(row.label, " to ".join(row.test), *row.returns, Text(gap), row.verdict)

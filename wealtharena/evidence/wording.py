@@ -98,7 +98,7 @@ def explanation(content: Mapping[str, Any]) -> list[str]:
         f"{signed(equal['annual_return'], 'percent')} (Sharpe {number(equal['sharpe'], 'ratio')}).",
         _gaps(content["difference"]),
         *made_up(content["data"]),
-        trust(content["seeds"], float(content["years"])),
+        trust(content["seeds"], float(content["years"]), folds=len(content["windows"].get("folds", ()))),
     ]
 
 
@@ -113,9 +113,15 @@ def made_up(data: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def trust(seeds: Sequence[int], years: float) -> str:
-    """What a reader must not forget: how many training seeds, and how long a test."""
+def trust(seeds: Sequence[int], years: float, *, folds: int = 0) -> str:
+    """What a reader must not forget: how many training seeds, how long a test, and in how many folds."""
     span = f"{years:.1f} years" if years >= 1 else f"{years * 12:.0f} months"
+    if folds:
+        return (
+            f"These are the tests of {folds} teams, one after the other, {span} in all: each team was trained once, "
+            "with a seed of its own, and its test begins in cash. The interval covers only the luck of the bars, not "
+            "that of training."
+        )
     if len(seeds) > 1:
         return f"{len(seeds)} training seeds, one test window of {span}."
     return (
