@@ -17,6 +17,7 @@ from wealtharena.evidence.files import write_json
 from wealtharena.training.ray_session import ray_session
 
 SHARE_MISSED = 1
+MOST_SEEDS = 1000  # beyond, training might draw what evaluation draws: see trial.run_trial
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measure what the platform learns.", rich_markup_mode="rich")
 
@@ -38,7 +39,7 @@ def optimum_command(
             help="A market (g1) or one training on it (g1-sac); may be given many times.",
         ),
     ],
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each case, from different seeds.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, max=MOST_SEEDS, help="Trainings of each case, from different seeds.")] = 5,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the rows here.")] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write the learning curves here.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="One seed, smaller budgets, lower bars.")] = False,

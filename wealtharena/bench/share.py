@@ -7,6 +7,7 @@ All three are measured on the same random numbers: what luck the prices of an ep
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,6 +75,7 @@ def over_seeds(shares: Sequence[Share]) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
+@functools.cache
 def student_quantile(freedom: int) -> float:
     """The quantile of Student's distribution for a two-sided 95% interval, by integration of its density.
 
