@@ -28,7 +28,7 @@ from wealtharena.cli import app
 from wealtharena.errors import UserError
 
 MARKET = GarleanuPedersen(bars=3)
-SMALL = Plan(env_steps=96, points=3, copies=16, final_copies=32)
+SMALL = Plan(env_steps=96, tries=3, copies=16, final_copies=32)
 ROW = {
     "case", "algorithm", "optimum", "score", "share", "share_low", "share_high", "required", "passed", "seeds",
     "env_steps", "steps_to_90", "steps_to_95", "seconds_to_90", "seconds_to_95", "wall_s", "iqm", "shares",
@@ -250,8 +250,7 @@ def offered(monkeypatch):
     """Two cases of three bars, of which the second cannot be passed."""
     cases = (tiny("easy"), tiny("hard", share=2.0))
     monkeypatch.setattr(cli, "chosen", lambda names: chosen(names, cases))
-    monkeypatch.setattr(optimum, "FULL", SMALL)
-    monkeypatch.setattr(optimum, "QUICK", SMALL)
+    monkeypatch.setattr(optimum, "plan", lambda case, *, quick: SMALL)
 
 
 @pytest.mark.ray
@@ -285,7 +284,11 @@ def test_quick_is_one_seed_and_exit_code_0_if_all_pass(offered, monkeypatch):
     assert result.exit_code == 0, result.output
     assert asked == {"seeds": 1, "quick": True, "parallel": None}
     assert "Smaller budgets" in result.stdout
-    assert optimum.plan(tiny(), quick=True).env_steps == 48
+
+
+def test_quick_is_shorter_in_every_way():
+    assert optimum.plan(tiny(), quick=True) == Plan(48, tries=8, copies=256, final_copies=1024)
+    assert optimum.plan(tiny(), quick=False) == Plan(96, tries=16, copies=512, final_copies=4096)
 
 
 def test_an_unknown_case_is_one_line_and_exit_code_2(offered):

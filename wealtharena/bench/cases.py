@@ -65,6 +65,7 @@ class Case:
         quick_steps: Of the training with ``--quick``.
         copies: Of the market, in training.
         fragment: Steps of each between two updates.
+        tries: How often the greedy policy is tried on the way.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Case:
     quick_steps: int
     copies: int = 128
     fragment: int = 50
+    tries: int = 16
 
     @property
     def key(self) -> str:
@@ -97,8 +99,9 @@ EXECUTION = Planted(AlmgrenChriss())
 QUOTES = Planted(MarketMaking(scale=0.5), from_zero=True)
 
 CASES: tuple[Case, ...] = (
-    Case("g1", G1, _alone(PPO, Required(0.98, quick=0.9), lr=1e-3, gamma=0.95, epochs=6, minibatch_size=1600),
-         env_steps=384_000, quick_steps=192_000),
+    Case("g1", G1, _alone(PPO, Required(0.98, quick=0.9), lr=1e-3, gamma=0.95, epochs=6, minibatch_size=1600,
+                          initial_log_std=-1.0),
+         env_steps=256_000, quick_steps=128_000),
     Case("g1", G1, _alone(A2C, Required(0.95, quick=0.9), lr=2e-3, gamma=0.95, entropy_coeff=0.0, minibatch_size=1600),
          env_steps=512_000, quick_steps=256_000),
     Case("g1", G1, _alone(SAC, Required(0.98, quick=0.8), actor_lr=3e-3, critic_lr=3e-3, temperature_lr=3e-3,
@@ -106,15 +109,15 @@ CASES: tuple[Case, ...] = (
                           updates_per_step=1.0),
          env_steps=96_000, quick_steps=48_000, copies=64),
     Case("g3", G3, _alone(PPO, Required(0.95, quick=0.8), lr=1e-3, gamma=0.95, epochs=6, minibatch_size=1600),
-         env_steps=640_000, quick_steps=320_000),
+         env_steps=384_000, quick_steps=192_000),
     Case("spread", SPREAD, _alone(DQN, Required(0.95, quick=0.5), lr=1e-3, gamma=0.98, n_step=1, batch_size=512,
                                   epsilon_steps=50_000, updates_per_step=1.0, activation="tanh", tau=0.02),
-         env_steps=256_000, quick_steps=128_000),
+         env_steps=160_000, quick_steps=96_000),
     Case("spread", SPREAD, _alone(PPO, Required(0.95, quick=0.5), lr=1e-3, gamma=0.98, epochs=6, minibatch_size=1600),
-         env_steps=640_000, quick_steps=320_000),
+         env_steps=512_000, quick_steps=256_000),
     Case("kelly", KELLY, _alone(PPO, Required(within=0.0005, quick=0.9), lr=1e-3, gamma=0.95, gae_lambda=0.9,
                                 minibatch_size=1600, initial_log_std=-1.5),
-         env_steps=128_000, quick_steps=64_000),
+         env_steps=80_000, quick_steps=40_000),
     Case("execution", EXECUTION, _alone(PPO, Required(within=25_507.0, quick=0.8), lr=2e-3, gamma=1.0, epochs=6,
                                         minibatch_size=640, initial_log_std=-2.0),
          env_steps=64_000, quick_steps=64_000, fragment=10),

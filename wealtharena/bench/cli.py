@@ -39,7 +39,9 @@ def optimum_command(
             help="A market (g1) or one training on it (g1-sac); may be given many times.",
         ),
     ],
-    seeds: Annotated[int, typer.Option(min=1, max=MOST_SEEDS, help="Trainings of each case, from different seeds.")] = 5,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=MOST_SEEDS, help="Trainings of each case, from different seeds.")
+    ] = 5,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the rows here.")] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write the learning curves here.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="One seed, smaller budgets, lower bars.")] = False,

@@ -17,9 +17,6 @@ from wealtharena.bench.trial import Outcome, Plan, run_trial
 from wealtharena.evidence.aggregate import aggregate
 from wealtharena.evidence.evaluation import versions
 
-QUICK = Plan(env_steps=0, points=10, copies=256, final_copies=1024)
-FULL = Plan(env_steps=0)
-
 
 @dataclass(frozen=True)
 class Ended:
@@ -31,8 +28,9 @@ class Ended:
 
 def plan(case: Case, *, quick: bool) -> Plan:
     """How long a case is trained and how well it is tried."""
-    template, env_steps = (QUICK, case.quick_steps) if quick else (FULL, case.env_steps)
-    return Plan(env_steps, template.points, template.copies, template.final_copies)
+    if quick:
+        return Plan(case.quick_steps, tries=case.tries // 2, copies=256, final_copies=1024)
+    return Plan(case.env_steps, tries=case.tries)
 
 
 def run(cases: Sequence[Case], *, seeds: int, quick: bool = False, parallel: int | None = None) -> Iterator[Ended]:

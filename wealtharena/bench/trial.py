@@ -28,13 +28,13 @@ class Plan:
 
     Attributes:
         env_steps: Of training.
-        points: How often it is tried on the way.
+        tries: How often it is tried on the way.
         copies: Episodes of a try on the way.
         final_copies: Episodes of the last one.
     """
 
     env_steps: int
-    points: int = 25
+    tries: int = 16
     copies: int = 512
     final_copies: int = 4096
 
@@ -110,7 +110,7 @@ def _build(case: Case, plan: Plan, seed: int) -> Team:
         .environment(env=MarketEnv, env_config=case.problem.params().model_dump())
         .team(case.team(plan.env_steps))
         .env_runners(num_envs_per_env_runner=case.copies, rollout_fragment_length=case.fragment)
-        .debugging(seed=seed, log_level="ERROR")
+        .debugging(seed=seed)
     )
     return config.build_algo()
 
@@ -123,8 +123,8 @@ def _train(team: Team, plan: Plan, judge: Judge) -> tuple[dict[str, tuple[Point,
         begun = time.perf_counter()
         env_steps = int(team.train()["num_env_steps_sampled_lifetime"])
         seconds += time.perf_counter() - begun
-        if env_steps * plan.points >= (tried + 1) * plan.env_steps:
-            tried = env_steps * plan.points // plan.env_steps
+        if env_steps * plan.tries >= (tried + 1) * plan.env_steps:
+            tried = env_steps * plan.tries // plan.env_steps
             for name, share in judge.shares(greedy(team)).items():
                 curves.setdefault(name, []).append(Point(env_steps, seconds, share.value))
     return {name: tuple(curve) for name, curve in curves.items()}, env_steps, seconds
