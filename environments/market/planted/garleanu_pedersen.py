@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.floating[Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """N assets and K signals; all rates per bar.
 
@@ -104,7 +104,7 @@ class Problem:
         return lyapunov(self.keep_KK, self.innovation_KK)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Linear:
     """x = keep x_before + follow f: (N, N) and (N, K)."""
 
@@ -112,7 +112,7 @@ class Linear:
     follow_NK: Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Value:
     """V(x, f) = -1/2 x'A_xx x + x'A_xf f + 1/2 f'A_ff f + A_0 before the trade, f being seen."""
 

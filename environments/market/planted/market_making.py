@@ -77,7 +77,7 @@ class Problem:
         return np.minimum(1.0, self.rate * np.exp(-self.decay * distance) * self.bar)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Quotes:
     """Distances of bid and ask from the price, for each bar and inventory: (T, Q) each."""
 

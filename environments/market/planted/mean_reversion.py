@@ -25,9 +25,9 @@ Array = NDArray[np.floating[Any]]
 Indices = NDArray[np.int64]
 
 REACH = 7.0  # stationary deviations on each side of 0; what lies beyond has no weight
-PANEL = 1.0  # longest stretch between nodes' ends, in innovations
+PANEL = 2.0  # longest stretch between nodes' ends, in innovations
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)
-SCAN = 4001  # spreads at which a change of the best choice is looked for
+SCAN = 2001  # spreads at which a change of the best choice is looked for
 HALVINGS = 60
 ROUNDS = 50
 ROUNDING = 1e-13  # of an innovation: a gain that rises by less has converged
@@ -80,7 +80,7 @@ class Problem:
         return -(1 - self.phi) * spread_X[:, None, None] * held_P - cost_PP
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Policy:
     """Which position to choose: for each position held, cuts in the spread and the choice between them.
 
@@ -102,7 +102,7 @@ class Policy:
         return Policy(tuple(cut * factor for cut in self.cuts), self.choices)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Worth:
     """What a policy is worth.
 
