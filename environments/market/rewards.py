@@ -142,7 +142,7 @@ def reward(outcome: Outcome, params: RewardParams) -> Tensor:
 
     reward = scale x (profit x profit - cost x costs - drawdown x increase of the drawdown
                       - final_position x shares^2 (at the end) + own terms).
-    Costs are in the profit already: their term is a penalty beyond that.
+    Costs are in the profit already: their term is a penalty beyond that, in the unit of the profit.
 
     Returns:
         float32 (E, M).
@@ -152,16 +152,21 @@ def reward(outcome: Outcome, params: RewardParams) -> Tensor:
     """
     total_EM = outcome.profit_EM * params.profit
     if params.cost:
-        total_EM = total_EM - params.cost * outcome.cost_EM
+        cost_EM = _in_money(outcome.record.cost_EN) if params.unit == "money" else outcome.cost_EM
+        total_EM = total_EM - params.cost * cost_EM
     if params.drawdown:
         total_EM = total_EM - params.drawdown * outcome.deeper_EM.clamp(min=0.0)
     if params.final_position:
-        square_EN = outcome.shares_EN.square()
-        left_EM = torch.cat([square_EN, square_EN.sum(1, keepdim=True)], dim=1)
+        left_EM = _in_money(outcome.shares_EN.square())
         total_EM = total_EM - params.final_position * torch.where(outcome.last_E.unsqueeze(1), left_EM, 0.0)
     for term, weight in params.own_terms:
         total_EM = total_EM + weight * _checked(term, outcome)
     return (total_EM * params.scale).to(torch.float32)
+
+
+def _in_money(amount_EN: Tensor) -> Tensor:
+    """Amounts and their sum, in columns, as they are."""
+    return torch.cat([amount_EN, amount_EN.sum(1, keepdim=True)], dim=1)
 
 
 def _checked(term: Term, outcome: Outcome) -> Tensor:

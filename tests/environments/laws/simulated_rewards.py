@@ -68,6 +68,16 @@ def risk_is_charged_by_its_variance(seed: int) -> None:
         )
 
 
+def costs_are_charged_again(seed: int) -> None:
+    """A weight on costs takes that share of them off, in money as in the profit."""
+    traders = _without_aversion(seed)
+    charged, free = (world(seed, reward={**PLAIN, "cost": weight}, traders=traders) for weight in (0.7, 0.0))
+    for step, paid in _side_by_side(charged, free, seed):
+        penalty, size = _charge(step, paid)
+        cost_EN = 0.7 * step.record.cost_EN
+        _assert_paid(charged, penalty, cost_EN, cost_EN.sum(1), size=size)
+
+
 def what_is_left_at_the_end_is_charged(seed: int) -> None:
     """``final_position`` takes a x^2 of each asset off, at the horizon alone."""
     common = {"finite": True, "close_out": False, "traders": _without_aversion(seed)}
