@@ -26,12 +26,14 @@ class Yardstick:
         optimal: That policy.
         base: The policy whose score is 0% of the optimum; None: a score of 0 is.
         score: The score of each copy's episode, (E,), from the rewards; more is better.
+        judged: What is held against it; None: the team as it is.
     """
 
     optimum: float
     optimal: Reference
     base: Reference | None
     score: Callable[[Rewards], Tensor]
+    judged: Reference | None = None
 
 
 class Problem(abc.ABC):

@@ -78,7 +78,8 @@ class Judge:
             if name not in self._known or self._problem.follows_team:
                 best_E = _array(yardstick.score(play(self._env, yardstick.optimal, seed=self._seed)))
                 self._known[name] = best_E, self._base(yardstick, best_E)
-            shares[name] = Share.of(_array(yardstick.score(found)), *self._known[name])
+            judged = found if yardstick.judged is None else play(self._env, yardstick.judged, seed=self._seed)
+            shares[name] = Share.of(_array(yardstick.score(judged)), *self._known[name])
         return shares
 
     def _base(self, yardstick: Yardstick, best_E: FloatArray) -> FloatArray:

@@ -12,6 +12,7 @@ the grid, and the expectation is a Gauss-Hermite sum.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -99,8 +100,9 @@ class Solution:
         )
 
 
+@functools.cache
 def solve(problem: Problem) -> Solution:
-    """The best policy and its gain.
+    """The best policy and its gain; a problem is solved once.
 
     Raises:
         RuntimeError: The iteration has not converged.

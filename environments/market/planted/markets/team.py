@@ -184,7 +184,7 @@ class TeamMarket:
 
     members: Mapping[str, Member] = field(default_factory=_members)
     horizon: int = 100
-    every: int = 5
+    every: int = 20
     scale: float = 100.0
 
     def params(self, *, expected: bool = True) -> MarketParams:
