@@ -21,7 +21,7 @@ class RewardParams(Params):
         expected: Profit as it could be expected when the order was given, what it turned out to be left out: the same
             mean and far less noise. For simulated prices only, where the expectation is known.
         cost: Of costs, beyond what the profit has lost by them.
-        drawdown: Of an increase of the drawdown.
+        drawdown: Of an increase of the drawdown, in log units whatever the unit of profit.
         final_position: Of the squared number of shares held at the end of a finite horizon.
         terms: ``module:Class`` of a term of one's own -> its weight.
         scale: Of the sum: 100 makes percents.

@@ -222,8 +222,11 @@ class MarketEnv(ArrayEnv):
     def _advance(self, before: State, now: Rows, orders: Orders) -> tuple[State, Tensor, Tensor, Tensor]:
         """Trades one bar and restarts the copies that end: the state before that, rewards, terminated, truncated."""
         after, record, reward_EM = bar.trade(self._world, before, now, orders)
-        if bool(after.held_EN.isnan().any()):
-            copy = int(after.held_EN.isnan().any(1).nonzero()[0])
+        wrong_E = after.held_EN.isnan().any(1)
+        if orders.quote_EN2 is not None:
+            wrong_E = wrong_E | orders.quote_EN2.isnan().flatten(1).any(1)
+        if bool(wrong_E.any()):
+            copy = int(wrong_E.nonzero()[0])
             raise ValueError(
                 f"MarketEnv: an action of copy {copy} was NaN or a target weight infinite; give finite ones"
             )

@@ -29,6 +29,25 @@ def matrix(name: str, value: Matrix, assets: int, device: str) -> Tensor | None:
     return full_NN if bool(full_NN.any()) else None
 
 
+def check_no_free_profit(temporary_NN: Tensor | None, permanent_NN: Tensor | None) -> None:
+    """Refuses a permanent impact beyond the temporary one.
+
+    At prices that stand still, trades dx that add up to 0 earn -1/2 sum dx' (L - G) dx: with L - G not positive
+    semidefinite, some of them earn without risk (Huberman and Stanzl 2004, "Price Manipulation and Quasi-Arbitrage").
+
+    Raises:
+        DataError: It is.
+    """
+    if permanent_NN is None:
+        return
+    net_NN = -permanent_NN if temporary_NN is None else temporary_NN - permanent_NN
+    if float(torch.linalg.eigvalsh(net_NN).min()) < -1e-12 * float(permanent_NN.abs().max()):
+        raise DataError(
+            "linear_impact: permanent is larger than temporary in some direction, so that buying and selling again "
+            "would earn without risk; make temporary at least as large"
+        )
+
+
 def per_asset(impact_NN: Tensor, shares_EN: Tensor) -> Tensor:
     """The price change of each asset by trades of so many shares, float64 (E, N).
 

@@ -13,7 +13,7 @@ from environments.market import roster
 from environments.market.config import MarketParams
 from environments.market.execution import Costs
 from environments.market.feed import Feed, Rows
-from environments.market.impact import matrix
+from environments.market.impact import check_no_free_profit, matrix
 from environments.market.panel_feed import PanelFeed
 from environments.market.quotes import Fees
 from environments.market.risk import Classes, Limits
@@ -101,6 +101,8 @@ def build_world(params: MarketParams, device: str) -> World:
     def impact(name: str) -> Tensor | None:
         return matrix(f"linear_impact.{name}", getattr(params.linear_impact, name), len(listing.symbols), device)
 
+    temporary_NN, permanent_NN = impact("temporary"), impact("permanent")
+    check_no_free_profit(temporary_NN, permanent_NN)
     places = range(len(listing.symbols))
     asset_M = [asset for player in players for asset in places[player.assets]]
     costs = [params.cost(name) for name in listing.classes]
@@ -124,10 +126,10 @@ def build_world(params: MarketParams, device: str) -> World:
         costs=Costs(
             flat_N=per_asset((cost.spread_bps / 2 + cost.commission_bps) * 1e-4 for cost in costs),
             per_share_N=per_asset(cost.per_share for cost in costs) if any(cost.per_share for cost in costs) else None,
-            temporary_NN=impact("temporary"),
+            temporary_NN=temporary_NN,
         ),
         fees=Fees(per_asset(cost.commission_bps * 1e-4 for cost in costs), per_asset(cost.per_share for cost in costs)),
-        permanent_NN=impact("permanent"),
+        permanent_NN=permanent_NN,
         borrow_N=per_asset(cost.borrow_rate for cost in costs),
         lowest_N=per_asset(roster.lowest(name, params) for name in listing.classes),
     )

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ray.rllib.utils.pre_checks.env import check_multiagent_environments
 
 from environments.checks import check_array_env
+from environments.errors import DataError
 from environments.faces import MultiAgentFace, ParallelFace
 from environments.market import env as market_env
 from environments.market.env import MarketEnv
@@ -90,7 +91,10 @@ def test_rllib_and_pettingzoo_accept_it(seed, pettingzoo_test):
 
 @pytest.mark.parametrize("price", [0.0, -50.0])
 def test_a_price_of_zero_or_below_is_a_price(price):
-    kind = {"class": simulations.PROCESSES["brownian"], "params": {"price": price, "sigma": 5.0, "mu": 1000.0}}
+    kind = {
+        "class": simulations.PROCESSES["brownian"],
+        "params": {"price": price, "sigma": 5.0, "mu": 1000.0},
+    }
     env = simulations.market(
         {
             "data": {"simulation": {"classes": {"stocks": kind}}},
@@ -109,3 +113,35 @@ def test_a_price_of_zero_or_below_is_a_price(price):
         held = simulations.holding(env)
         assert (held.shares_EN == 5).all()
         assert torch.equal(transition.obs["stocks"][..., unrealised] > 0, held.price_EN > price)
+
+
+@pytest.mark.parametrize("temporary", [0.0, 0.09, [[0.1, 0.05], [0.05, 0.1]]])
+def test_a_permanent_impact_that_pays_for_itself_is_refused(temporary):
+    classes = {"stocks": {"class": simulations.PROCESSES["brownian"], "params": {"assets": 2}}}
+    given = {
+        "data": {"simulation": {"classes": classes}},
+        "allocator": None,
+        "sizing": "shares",
+        "linear_impact": {"temporary": temporary, "permanent": 0.1},
+    }
+    with pytest.raises(DataError, match=r"linear_impact: permanent is larger .* would earn without risk"):
+        simulations.market(given)
+
+
+def test_a_quote_that_is_nan_is_refused():
+    env = quoting()
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="an action of copy 1 was NaN"):
+        env.step({"makers": torch.tensor([[[0.0, 0.0]], [[torch.nan, 0.0]]])})
+
+
+def quoting() -> MarketEnv:
+    classes = {"stocks": {"class": simulations.PROCESSES["brownian"], "params": {}}}
+    given = {
+        "data": {"simulation": {"classes": classes}},
+        "allocator": None,
+        "sizing": "shares",
+        "limit_orders": {"rate": 10, "decay": 1, "width": 1},
+        "traders": {"makers": {"asset_class": "stocks", "action": "quotes", "size": 5}},
+    }
+    return simulations.market(given, num_envs=2)

@@ -64,10 +64,7 @@ def params(seed: int) -> dict[str, Any]:
         "allocator": None if in_shares or rng.random() < 0.3 else {"every": int(rng.integers(1, 4))},
         "traders": _traders(rng, names, shorting, in_shares=in_shares),
         "limit_orders": {"rate": 200, "decay": 1.5, "width": 2.0, "units": float(rng.choice([0.5, 1, 2]))},
-        "linear_impact": {
-            "temporary": impact(rng, sum(sizes), 0.05),
-            "permanent": impact(rng, sum(sizes), 0.01 if in_shares else 1e-4),
-        },
+        "linear_impact": _impacts(rng, sum(sizes), in_shares=in_shares),
         "costs": {name: _costs(rng) for name in names},
         "risk": {"shorting": shorting, **(WIDE if rng.random() < 0.5 else _caps(rng))},
         "cash_rate": float(rng.uniform(-0.05, 0.1)),
@@ -116,6 +113,20 @@ def correlation(rng: np.random.Generator, size: int) -> np.ndarray:
     found = covariance / scale / scale[:, None]
     np.fill_diagonal(found, 1.0)
     return (found + found.T) / 2
+
+
+def _impacts(rng: np.random.Generator, assets: int, *, in_shares: bool) -> dict[str, Any]:
+    """A permanent impact, and a temporary one that is never below it."""
+    permanent = impact(rng, assets, 0.01 if in_shares else 1e-4) if rng.random() < 0.6 else 0.0
+    excess = impact(rng, assets, 0.05)
+    if permanent == 0.0:
+        return {"temporary": excess, "permanent": permanent}
+    return {"temporary": (_full(permanent, assets) + _full(excess, assets)).tolist(), "permanent": permanent}
+
+
+def _full(given: Any, assets: int) -> np.ndarray:
+    value = np.array(given)
+    return value if value.ndim == 2 else np.diag(np.broadcast_to(value, assets))
 
 
 def impact(rng: np.random.Generator, assets: int, size: float) -> Any:
