@@ -10,6 +10,7 @@ from torch import Tensor
 from environments.market import execution, impact, ledger, quotes, rewards
 from environments.market.execution import Fills
 from environments.market.feed import Rows
+from environments.market.ledger import Book
 from environments.market.orders import Orders
 from environments.market.record import MarketRecord
 from environments.market.state import State
@@ -27,24 +28,13 @@ def trade(world: World, before: State, now: Rows, orders: Orders) -> tuple[State
         reward_EM: float32, rewards for each asset's traders and for the portfolio (last).
     """
     years_E = world.feed.years(before)
-    carry_EN, interest_E = ledger.accrue(
-        before.book, world.borrow_N * years_E.unsqueeze(1), world.params.cash_rate * years_E
-    )
-    cash_E = before.book.cash_E + interest_E + carry_EN.sum(1)
-    fill_EN = (orders.order_EN & now.trades_EN) | now.settles_EN
-    fills = execution.fill(
-        shares_EN=before.book.shares_EN,
-        open_EN=now.open_EN,
-        cash_E=cash_E,
-        target_EN=torch.where(now.settles_EN, 0.0, orders.target_EN),
-        fill_EN=fill_EN,
-        slope_EN=now.slope_EN,
-        costs=world.costs,
-        classes=world.classes,
-        caps=orders.caps,
-        in_shares=world.sizing.in_shares,
-    )
-    fills = _with_quotes(world, before, now, orders, fills, cash_E, years_E)
+    if world.feed.overnight:
+        carry_EN, interest_E = _accrued(world, before.book, years_E)
+        fills = _fills(world, before, now, orders, before.book.cash_E + interest_E + carry_EN.sum(1))
+    else:
+        fills = _fills(world, before, now, orders, before.book.cash_E)
+        carry_EN, interest_E = _accrued(world, ledger.filled(before.book, fills, now.open_EN), years_E)
+    fill_EN = _filled(now, orders)
     moved_EN = _moved(world, fills.shares_EN - before.book.shares_EN)
     close_EN = now.close_EN if moved_EN is None else now.close_EN + moved_EN
     book, pnl_EN = ledger.settle(before.book, fills, now.open_EN, close_EN, carry_EN, interest_E)
@@ -83,9 +73,34 @@ def paid_on(before: State, after: State) -> Tensor:
     return torch.maximum(before.sized_EN, after.sized_EN)
 
 
-def _with_quotes(
-    world: World, before: State, now: Rows, orders: Orders, fills: Fills, cash_E: Tensor, years_E: Tensor
-) -> Fills:
+def _accrued(world: World, book: Book, years_E: Tensor) -> tuple[Tensor, Tensor]:
+    """Carry and interest of holding a book for the bar."""
+    return ledger.accrue(book, world.borrow_N * years_E.unsqueeze(1), world.params.cash_rate * years_E)
+
+
+def _filled(now: Rows, orders: Orders) -> Tensor:
+    """Where an order fills, or a position is closed out: bool (E, N)."""
+    return (orders.order_EN & now.trades_EN) | now.settles_EN
+
+
+def _fills(world: World, before: State, now: Rows, orders: Orders, cash_E: Tensor) -> Fills:
+    """What the open brings, and then the bar to resting orders."""
+    fills = execution.fill(
+        shares_EN=before.book.shares_EN,
+        open_EN=now.open_EN,
+        cash_E=cash_E,
+        target_EN=torch.where(now.settles_EN, 0.0, orders.target_EN),
+        fill_EN=_filled(now, orders),
+        slope_EN=now.slope_EN,
+        costs=world.costs,
+        classes=world.classes,
+        caps=orders.caps,
+        in_shares=world.sizing.in_shares,
+    )
+    return _with_quotes(world, before, now, orders, fills, cash_E)
+
+
+def _with_quotes(world: World, before: State, now: Rows, orders: Orders, fills: Fills, cash_E: Tensor) -> Fills:
     """What resting orders bring on top."""
     params = world.params.limit_orders
     if params is None or orders.quote_EN2 is None or now.chance_EN2 is None:
@@ -93,7 +108,9 @@ def _with_quotes(
     nav_E = cash_E - fills.cost_EN.sum(1) + (before.book.shares_EN * now.open_EN).sum(1)
     most_N = world.sizing.size_N
     limits = quotes.Exposure(most_N, most_N * world.lowest_N, nav_E.unsqueeze(1), world.classes, orders.caps)
-    return quotes.fill(fills, orders.quote_EN2, now.chance_EN2, now.open_EN, years_E, params, world.fees, limits)
+    return quotes.fill(
+        fills, orders.quote_EN2, now.chance_EN2, now.open_EN, world.feed.years(before), params, world.fees, limits
+    )
 
 
 def _moved(world: World, bought_EN: Tensor) -> Tensor | None:

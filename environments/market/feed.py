@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from torch import Tensor
 
@@ -87,6 +87,8 @@ class Feed(abc.ABC):
     """Prices and what is seen of them.
 
     Attributes:
+        overnight: Time passes between a close and the next open, and what is held then accrues; otherwise what is held
+            once orders are filled does.
         listing: What is traded.
         window: First and last bar that an episode may touch.
         asset_names: Class -> names of what is seen of each of its assets.
@@ -94,6 +96,8 @@ class Feed(abc.ABC):
         class_names: Names of what the allocator sees, one class after the other.
         always_N: bool, the asset's agents decide at every bar of the window.
     """
+
+    overnight: ClassVar[bool]
 
     listing: Listing
     window: tuple[int, int]

@@ -3,6 +3,8 @@
 One bar, from close to close, with h shares, p prices, c cash:
     interest = rate x days/365 x (c - value of shorts): what short sales brought in earns nothing
     carry_i  = -borrow_i x days/365 x value of a short at the last close
+    both of what is held when the bar begins: before the fills, or after them where the open is the last close (a
+    simulation), with c - sum (h'_i - h_i) open_i - sum cost_i + sum captured_i for the cash
     c'       = c + interest + sum carry - sum (h'_i - h_i) open_i - sum cost_i + sum captured_i
     pnl_i    = h_i (open_i - p_i) + h'_i (close_i - open_i) + carry_i - cost_i + captured_i
     nav'     = c' + sum h'_i close_i = nav + sum pnl_i + interest
@@ -49,6 +51,12 @@ def accrue(book: Book, borrow_EN: Tensor, interest_E: Tensor) -> tuple[Tensor, T
     """
     short_EN = (book.shares_EN * book.price_EN).clamp(max=0.0)
     return short_EN * borrow_EN, (book.cash_E + short_EN.sum(1)) * interest_E
+
+
+def filled(book: Book, fills: Fills, open_EN: Tensor) -> Book:
+    """The book right after its fills, marked at the open; ``entry_EN`` is left as it was."""
+    paid_EN = (fills.shares_EN - book.shares_EN) * open_EN + fills.cost_EN - fills.captured_EN
+    return Book(book.cash_E - paid_EN.sum(1), fills.shares_EN, open_EN, book.entry_EN)
 
 
 def settle(

@@ -19,6 +19,8 @@ START_STREAM = 0
 class PanelFeed(Feed):
     """The tables of a panel."""
 
+    overnight = True
+
     def __init__(self, panel: Panel, window: tuple[int, int], params: MarketParams, device: str) -> None:
         self.listing = panel
         self.window = window

@@ -48,6 +48,8 @@ class _Part:
 class SimulatedFeed(Feed):
     """The processes of all classes side by side."""
 
+    overnight = False
+
     def __init__(self, simulation: SimulationParams, params: MarketParams, device: str) -> None:
         """Builds the processes.
 

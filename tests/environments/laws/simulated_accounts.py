@@ -33,15 +33,19 @@ def the_accounts_balance(seed: int) -> None:
     for step in played(env, seed):
         before, after, record = step.before, step.after, step.record
         scale_E = before.nav_E + record.value_EN.abs().sum(1)
-        short_EN = (before.shares_EN * before.price_EN).clamp(max=0)
-        assert torch.allclose(record.carry_EN, short_EN * borrow_N * years, rtol=1e-9, atol=1e-12)
-        interest_E = (before.cash_E + short_EN.sum(1)) * env.params.cash_rate * years
-        assert ((record.interest_E - interest_E).abs() <= 1e-9 * scale_E).all()
+        bought_EN = (after.shares_EN - before.shares_EN) * before.price_EN
+        short_EN = (after.shares_EN * before.price_EN).clamp(max=0)  # a bar begins with its fills: they are held
+        carry_EN = short_EN * borrow_N * years
+        assert torch.allclose(record.carry_EN[step.on_E], carry_EN[step.on_E], rtol=1e-9, atol=1e-12)
+        spent_E = (bought_EN + record.cost_EN - record.captured_EN).sum(1)
+        interest_E = (before.cash_E - spent_E + short_EN.sum(1)) * env.params.cash_rate * years
+        assert ((record.interest_E - interest_E).abs() <= 1e-9 * scale_E)[step.on_E].all()
         flow_EN = record.captured_EN - record.cost_EN + record.carry_EN
-        assert ((before.nav_E + record.pnl_EN.sum(1) + interest_E - record.nav_E).abs() <= 1e-9 * scale_E).all()
+        gain_E = record.pnl_EN.sum(1) + record.interest_E
+        assert ((before.nav_E + gain_E - record.nav_E).abs() <= 1e-9 * scale_E).all()
         pnl_EN = after.shares_EN * (after.price_EN - before.price_EN) + flow_EN
         assert ((record.pnl_EN - pnl_EN).abs().sum(1) <= 1e-9 * scale_E)[step.on_E].all()
-        paid_EN = (after.shares_EN - before.shares_EN) * before.price_EN - flow_EN
+        paid_EN = bought_EN - flow_EN
         cash_E = before.cash_E + interest_E - paid_EN.sum(1)
         assert ((after.cash_E - cash_E).abs() <= 1e-9 * scale_E)[step.on_E].all()
 

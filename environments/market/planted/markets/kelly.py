@@ -31,9 +31,8 @@ from environments.market.planted.kelly import Array, Band
 class Kelly(PlantedMarket):
     """The score is the growth of log wealth per year; a year is the unit of time of all rates.
 
-    The growth is that of the long run: the first ``settling`` bars do not count. With a cost they should last as long
-    as the fraction held takes to spread from f* over the band, years; without one, a single bar will do, the first,
-    whose interest is that of the cash before the first trade.
+    With a cost, the growth is that of the long run: the first ``settling`` bars, years in which the fraction held
+    spreads out from f* over the band, do not count.
 
     The optimum is that of continuous time, from which that of bars of dt differs by the order of sigma^4 dt.
 
@@ -61,7 +60,7 @@ class Kelly(PlantedMarket):
     cost: float = 0.0
     bars_per_year: float = 252.0
     bars: int = 252
-    settling: int = 1
+    settling: int = 0
     largest: float = 2.0
     scale: float = 100.0
 
@@ -145,20 +144,10 @@ class Kelly(PlantedMarket):
         return lambda obs: boxed(signal_N.expand(len(obs[GROUP]), -1))
 
     def banded(self, env: MarketEnv, band: Band) -> Reference:
-        """Keeps the fraction of the only asset in a band.
-
-        By the time orders fill, a bar's interest has made a fraction f smaller, f / (1 + (1 - f) r dt): who asks for
-        less trade than that, none, asks for just this.
-        """
+        """Keeps the fraction of the only asset in a band."""
         read = Reader.of(env)
-        interest = env.params.cash_rate / self.bars_per_year
-
-        def act(obs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            held_E1 = read(obs, "signal_held") * self.largest
-            held_E1 = held_E1 / (1 + (1 - held_E1) * interest)
-            return boxed(held_E1.clamp(band.low, band.high) / self.largest)
-
-        return act
+        low, high = band.low / self.largest, band.high / self.largest
+        return lambda obs: boxed(read(obs, "signal_held").clamp(low, high))
 
     def score(self, reward_TE: Tensor) -> Tensor:
         """Growth per year: the mean of the rewards that count."""
