@@ -8,7 +8,6 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from wealtharena.evidence.bootstrap import SAME
 from wealtharena.evidence.fold_rows import fold_rows, folds_notes, folds_title
 from wealtharena.evidence.wording import METRICS, against, bounds, made_up, name_of, number, signed, tries, verdict
 
@@ -60,13 +59,12 @@ def _caption(content: Mapping[str, Any]) -> str:
 
 
 def _folds(walk: Mapping[str, Any]) -> Table:
-    table = Table(title=folds_title(walk), caption=Text("\n".join(folds_notes(walk))), collapse_padding=True)
-    for heading in ("", "Test", "Team", "Equal\nweight", "Buy and\nhold", "Sharpe minus equal weight's"):
+    table = Table(title=folds_title(walk), caption=Text("\n".join(folds_notes(walk))))
+    for heading in ("", "Test", "Team", "Equal weight", "Buy and hold", "Sharpe minus equal weight's: the team is"):
         table.add_column(heading, justify="right")
-    table.add_column("The team is", min_width=max(map(len, SAME.split())))
     for row in fold_rows(walk):
-        gap = f"{row.sharpe_gap[0]} [{row.sharpe_gap[1]}]"
-        table.add_row(row.label, " to ".join(row.test), *row.returns, Text(gap), row.verdict)
+        gap = f"{row.sharpe_gap[0]} [{row.sharpe_gap[1]}]: {row.verdict}"
+        table.add_row(row.label, " to ".join(row.test), *row.returns, Text(gap))
     return table
 
 
