@@ -35,7 +35,7 @@ from wealtharena.spec import ExperimentSpec
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CLUSTER = (ROOT / "cluster/README.md").read_text(encoding="utf-8")
-NOT_RUN = {"downloads torch", "starts a Ray cluster", "needs a cluster"}
+NOT_RUN = {"downloads torch", "starts a Ray cluster", "needs a cluster", "takes minutes"}
 TINY = {
     "train": ["sampling={envs_per_runner: 4, fragment: 8}", "stop={iterations: 1}", "evaluation.episodes=4"],
     "resume": ["stop={iterations: 2}"],
@@ -113,7 +113,7 @@ def test_every_wealtharena_command_is_understood() -> None:
         for c in commands(block)
         if (found := arguments(c))
     ]
-    assert {found[0] for found in given} == {"train", "evaluate", "report", "check"}
+    assert {found[0] for found in given} == {"train", "evaluate", "report", "check", "bench"}
     for found in given:
         parse(found)
 
