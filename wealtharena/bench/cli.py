@@ -22,11 +22,6 @@ MOST_SEEDS = 1000  # beyond, training might draw what evaluation draws: see tria
 bench_app = typer.Typer(no_args_is_help=True, help="Measure what the platform learns.", rich_markup_mode="rich")
 
 
-@bench_app.callback()
-def bench() -> None:
-    """Measure what the platform learns."""
-
-
 @bench_app.command("optimum")
 def optimum_command(
     names: Annotated[
@@ -67,11 +62,13 @@ def optimum_command(
             for one in run(cases, seeds=1 if quick else seeds, quick=quick, parallel=parallel):
                 console.print(progress(one), soft_wrap=True, highlight=False)
                 ended.append(one)
-        content = document(ended, quick=quick)
+                content = document(ended, quick=quick)
+                if json_file:  # after each seed: what was measured outlives an interruption
+                    write_json(json_file, content)
         console.print(optimum_table(content))
-        written = [write_json(json_file, content)] if json_file else []
-        written += [write_plot(plot, content)] if plot else []
-        for path in written:
+        if plot:
+            write_plot(plot, content)
+        for path in filter(None, (json_file, plot)):
             console.print(f"Written: {path}", soft_wrap=True, highlight=False)
     if not all(row["passed"] for row in content["rows"]):
         raise typer.Exit(SHARE_MISSED)
