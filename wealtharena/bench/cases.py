@@ -17,6 +17,7 @@ from policies.algorithm import Algorithm
 from policies.dqn import DQN
 from policies.ppo import PPO
 from policies.sac import SAC
+from wealtharena.bench.mixed import MixedTeam
 from wealtharena.bench.problem import Planted, Problem
 from wealtharena.errors import UserError
 
@@ -98,6 +99,23 @@ SPREAD = Planted(MeanReversion())
 KELLY = Planted(Kelly())
 EXECUTION = Planted(AlmgrenChriss())
 QUOTES = Planted(MarketMaking(scale=0.5), from_zero=True)
+
+NINETY = Required(0.9, quick=0.5)
+TEAM = {
+    "stocks": Member(PPO, {"lr": 1e-3, "gamma": 0.0, "gae_lambda": 0.0, "epochs": 6, "minibatch_size": 640,
+                           "initial_log_std": -1.0}, NINETY),
+    "crypto": Member(SAC, {"actor_lr": 1e-3, "critic_lr": 1e-3, "temperature_lr": 3e-3, "gamma": 0.0,
+                           "hidden": (64, 64), "initial_temperature": 0.02, "updates_per_step": 0.25}, NINETY),
+    "etf": Member(A2C, {"lr": 2e-3, "gamma": 0.0, "gae_lambda": 0.0, "entropy_coeff": 0.0, "minibatch_size": 400,
+                        "initial_log_std": -1.0}, NINETY),
+    "currencies": Member(DQN, {"lr": 1e-3, "gamma": 0.9, "n_step": 1, "batch_size": 512, "epsilon_steps": 100_000,
+                               "updates_per_step": 0.5, "tau": 0.02}, NINETY),
+    "reits": Member(PPO, {"lr": 1e-3, "gamma": 0.9, "epochs": 6, "minibatch_size": 640, "entropy_coeff": 0.01},
+                    NINETY),
+    "allocator": Member(PPO, {"lr": 1e-3, "gamma": 0.0, "gae_lambda": 0.0, "epochs": 10, "minibatch_size": 160,
+                              "initial_log_std": -1.0}, NINETY),
+}  # fmt: skip
+"""Without a position's cost the coming bar is all that counts: no discount is needed."""
 
 CASES: tuple[Case, ...] = (
     Case("g1", G1, _alone(PPO, Required(0.98, quick=0.9), lr=1e-3, gamma=0.95, epochs=6, minibatch_size=1600,
