@@ -143,6 +143,7 @@ CASES: tuple[Case, ...] = (
     Case("quotes", QUOTES, _alone(PPO, Required(0.95, quick=0.8), lr=1e-3, gamma=0.99, gae_lambda=0.9, epochs=6,
                                   minibatch_size=3200, initial_log_std=-1.2),
          env_steps=384_000, quick_steps=192_000, copies=64, fragment=200),
+    Case("team", MixedTeam(), TEAM, env_steps=320_000, quick_steps=64_000, copies=64),
 )  # fmt: skip
 """``within`` of the execution is 2% of the least cost."""
 
