@@ -80,8 +80,9 @@ class Case:
 
     @property
     def key(self) -> str:
-        """What names this training and no other."""
-        return "-".join([self.name, *(member.algorithm.__name__.lower() for member in self.members.values())])
+        """What names this training and no other: its market, and the algorithm if there is one alone."""
+        algorithms = [member.algorithm.__name__.lower() for member in self.members.values()]
+        return f"{self.name}-{algorithms[0]}" if len(algorithms) == 1 else self.name
 
     def team(self, env_steps: int) -> dict[str, Algorithm]:
         """The members' algorithms for a training of ``env_steps``."""
@@ -126,7 +127,7 @@ CASES: tuple[Case, ...] = (
     Case("g1", G1_SMALL, _alone(SAC, Required(0.98, quick=0.8), actor_lr=3e-3, critic_lr=3e-3, temperature_lr=3e-3,
                           gamma=0.95, hidden=(64, 64), activation="tanh", tau=0.02, initial_temperature=0.02,
                           updates_per_step=1.0),
-         env_steps=96_000, quick_steps=48_000, copies=64),
+         env_steps=96_000, quick_steps=32_000, copies=64),
     Case("g3", G3, _alone(PPO, Required(0.95, quick=0.8), lr=1e-3, gamma=0.95, epochs=6, minibatch_size=1600),
          env_steps=384_000, quick_steps=192_000),
     Case("spread", SPREAD, _alone(DQN, Required(0.95, quick=0.5), lr=1e-3, gamma=0.98, n_step=1, batch_size=512,
