@@ -126,7 +126,7 @@ CASES: tuple[Case, ...] = (
          env_steps=512_000, quick_steps=256_000),
     Case("g1", G1_SMALL, _alone(SAC, Required(0.98, quick=0.8), actor_lr=3e-3, critic_lr=3e-3, temperature_lr=3e-3,
                           gamma=0.95, hidden=(64, 64), activation="tanh", tau=0.02, initial_temperature=0.02,
-                          updates_per_step=1.0),
+                          updates_per_step=1.0, replay_size=20_000, normalize_observations=False),
          env_steps=96_000, quick_steps=32_000, copies=64),
     Case("g3", G3, _alone(PPO, Required(0.95, quick=0.8), lr=1e-3, gamma=0.95, epochs=6, minibatch_size=1600),
          env_steps=384_000, quick_steps=192_000),
