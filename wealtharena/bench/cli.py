@@ -65,7 +65,7 @@ def optimum_command(
                 content = document(ended, quick=quick)
                 if json_file:  # after each seed: what was measured outlives an interruption
                     write_json(json_file, content)
-        console.print(optimum_table(content))
+        console.print(optimum_table(content, width=console.width))
         if plot:
             write_plot(plot, content)
         for path in filter(None, (json_file, plot)):

@@ -5,23 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 from rich.text import Text
 
 from wealtharena.bench.optimum import Ended
 
+WIDE = 120  # columns of a terminal that has room for more
+TITLES = ("share", "95%", "needs", "", "to 90%", "to 95%")
+WIDE_TITLES = ("optimum", "score", "steps", "time")
 
-def optimum_table(content: Mapping[str, Any]) -> Table:
+
+def optimum_table(content: Mapping[str, Any], *, width: int) -> Table:
     """A row for each score.
 
     Args:
         content: What ``optimum.document`` gives.
+        width: Of the terminal: where there is room, the scores themselves are shown beside their shares.
     """
-    left = [Column(title) for title in ("case", "algorithm")]
-    titles = ("optimum", "score", "share", "95% interval", "required", "", "steps", "to 90%", "to 95%", "seconds")
-    table = Table(*left, *[Column(title, justify="right") for title in titles], caption=Text(_caption(content)))
+    wide = width >= WIDE
+    table = Table(Column("case", no_wrap=True), "by", box=SIMPLE_HEAD, caption=Text(_caption(content)))
+    for title in (*TITLES, *(WIDE_TITLES if wide else ())):
+        table.add_column(title, justify="right", no_wrap=True)
     for row in content["rows"]:
-        table.add_row(*_cells(row))
+        table.add_row(*_cells(row), *(_wide_cells(row) if wide else ()))
     return table
 
 
@@ -42,22 +49,22 @@ def _cells(row: Mapping[str, Any]) -> Sequence[str]:
     return (
         row["case"],
         row["algorithm"],
-        f"{row['optimum']:.5g}",
-        f"{row['score']:.5g}",
         f"[bold]{row['share']:.1%}[/]",
-        f"{row['share_low']:.1%} to {row['share_high']:.1%}",
+        f"{100 * row['share_low']:.1f} to {100 * row['share_high']:.1f}",
         f"{row['required']:.1%}",
         "[green]pass[/]" if row["passed"] else "[bold red]MISS[/]",
-        f"{row['env_steps']:,}",
         _milestone(row, 90),
         _milestone(row, 95),
-        f"{row['wall_s']:.0f}",
     )
+
+
+def _wide_cells(row: Mapping[str, Any]) -> Sequence[str]:
+    return f"{row['optimum']:.5g}", f"{row['score']:.5g}", f"{row['env_steps']:,}", f"{row['wall_s']:.0f} s"
 
 
 def _milestone(row: Mapping[str, Any], percent: int) -> str:
     steps, seconds = row[f"steps_to_{percent}"], row[f"seconds_to_{percent}"]
-    return "never" if steps is None else f"{steps:,}, {seconds:.0f} s"
+    return "never" if steps is None else f"{steps / 1000:.0f}k {seconds:.0f}s"
 
 
 def _caption(content: Mapping[str, Any]) -> str:
@@ -70,5 +77,5 @@ def _caption(content: Mapping[str, Any]) -> str:
     budget = " Smaller budgets and lower bars (--quick)." if content["quick"] else ""
     return (
         f"Share of the optimum, paired with the best policy in the same episodes: {interval}. "
-        f"Steps and seconds are of training; medians over the seeds.{budget}"
+        f"To 90%, to 95%: steps and seconds of training, medians over the seeds.{budget}"
     )
