@@ -89,7 +89,7 @@ def fold_seed(seed: int, number: int) -> int:
 def _cut(rule: WalkForwardSpec, first: int, last: int) -> list[tuple[int, int]]:
     """First and last day of every test window, as places in the calendar."""
     days, apart = last - first + 1, rule.embargo_days
-    count = rule.folds or (days + apart) // ((rule.test_days or 1) + apart)
+    count = rule.folds or _count(days, rule.test_days or FEWEST_DAYS, apart)
     tested = days - apart * (count - 1)
     if count < FEWEST_FOLDS or tested < FEWEST_DAYS * count:
         asked = f"folds = {rule.folds}" if rule.folds else f"test_days = {rule.test_days}"
@@ -103,6 +103,12 @@ def _cut(rule: WalkForwardSpec, first: int, last: int) -> list[tuple[int, int]]:
         windows.append((first, first + length - 1))
         first += length + apart
     return windows
+
+
+def _count(days: int, length: int, apart: int) -> int:
+    """How many folds of a length there are; one more where the rest is at least half as long."""
+    whole, rest = divmod(days + apart, length + apart)
+    return whole + (rest - apart >= max(FEWEST_DAYS, length / 2))
 
 
 def _lengths(rule: WalkForwardSpec, tested: int, count: int) -> list[int]:

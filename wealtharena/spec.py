@@ -148,7 +148,8 @@ class WalkForwardSpec(Section):
     Attributes:
         scheme: What later folds train on: ``rolling`` moves the training window, ``expanding`` lets it grow.
         folds: Into how many test windows of equal length the test window is cut.
-        test_days: Or the length of each of them; the last one takes what is left over.
+        test_days: Or the length of each of them. A rest of at least half of it is a fold too, a shorter one goes to the
+            last fold.
         purge_days: The least number of days between the end of a fold's training and the beginning of its test.
         embargo_days: Days after a test window that the next fold leaves out, in its training and in its test.
     """

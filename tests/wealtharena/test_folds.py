@@ -63,6 +63,13 @@ def test_test_days_leave_the_rest_to_the_last_fold():
     assert plan((0, 49), (50, 104), test_days=25, scheme="expanding") == [(0, 49, 50, 74), (0, 74, 75, 104)]
 
 
+def test_a_rest_of_at_least_half_is_a_fold_of_its_own():
+    assert [last - first + 1 for *_, first, last in plan((0, 49), (50, 112), test_days=25)] == [25, 25, 13]
+    assert [last - first + 1 for *_, first, last in plan((0, 49), (50, 111), test_days=25)] == [25, 37]
+    found = plan((0, 49), (50, 118), test_days=25, embargo_days=3)
+    assert [last - first + 1 for *_, first, last in found] == [25, 25, 13]
+
+
 def test_days_without_a_bar_do_not_count():
     weekdays = days_of(day for day in range(60) if (FIRST + timedelta(day)).weekday() < 5)
     found = plan_folds(WalkForwardSpec(folds=2, purge_days=1), weekdays, window(0, 30), window(31, 59), seed=0)
@@ -112,7 +119,9 @@ def test_laws_of_any_walk(walk, folds, test_days, trained, gap, tested, dropped)
     assert len(lengths) == 1 if rule.scheme == "rolling" else {start for start, *_ in at} == {at[0][0]}
     sizes = [end - start + 1 for *_, start, end in at]
     assert (
-        max(sizes) - min(sizes) <= 1 if test_days is None else set(sizes[:-1]) == {test_days} and sizes[-1] >= test_days
+        max(sizes) - min(sizes) <= 1
+        if test_days is None
+        else set(sizes[:-1]) == {test_days} and 2 * sizes[-1] >= test_days
     )
 
 
