@@ -17,6 +17,7 @@ from rich.table import Column, Table
 import environments
 import policies
 from environments.market.env import MarketEnv
+from environments.market.roster import prices
 from wealtharena.bench.cli import bench_app
 from wealtharena.console import INTERRUPTED, Verbose, one_line_errors
 from wealtharena.evidence.check import check_laws
@@ -273,7 +274,8 @@ def _describe_data(console: Console, experiment: Experiment) -> None:
     if not isinstance(world, MarketEnv) or not world.params.dated:
         return
     table = Table("class", "symbols", "first", "last", "bars", "late starts")
-    for found in summarise(world.panel):
+    panel = prices(world.params.data)
+    for found in summarise(panel):
         late = ", ".join(f"{symbol} {day}" for symbol, day in found.late[:3])
         more = f" and {len(found.late) - 3} more" if len(found.late) > 3 else ""
         table.add_row(found.name, str(len(found.symbols)), found.first, found.last, f"{found.bars:,}", late + more)
@@ -283,7 +285,7 @@ def _describe_data(console: Console, experiment: Experiment) -> None:
     for note in experiment.notes:
         console.print(f"note: {escape(note)}", soft_wrap=True, highlight=False)
     if world.params.data.path is not None:
-        _warn_of_data(console, data_warnings(world.panel))
+        _warn_of_data(console, data_warnings(panel))
 
 
 def _warn_of_data(console: Console, warnings: tuple[DataWarning, ...]) -> None:

@@ -54,6 +54,21 @@ class Panel:
     extras: Mapping[str, Floats]
     notes: tuple[str, ...]
 
+    def until(self, bar: int) -> Panel:
+        """What was there at the close of a bar: no later bar, and no asset that has not had one yet."""
+        bars = slice(bar + 1)
+        kept_N: Bools = np.any(self.traded_TN[bars], axis=0, keepdims=False)
+        kept_C = sorted(set(self.class_N[kept_N].tolist()))
+        return Panel(
+            dates_T=self.dates_T[bars],
+            symbols=tuple(symbol for symbol, kept in zip(self.symbols, kept_N, strict=True) if kept),
+            classes=tuple(self.classes[index] for index in kept_C),
+            class_N=np.searchsorted(kept_C, self.class_N[kept_N]),
+            **{f"{name}_TN": getattr(self, f"{name}_TN")[bars, kept_N] for name in (*PRICES, "volume", "traded")},
+            extras={name: value_TN[bars, kept_N] for name, value_TN in self.extras.items()},
+            notes=self.notes,
+        )
+
 
 def load_panel(path: str | Path) -> Panel:
     """Reads a Parquet or CSV file of bars; see ``panel_from_frame`` for what it holds.

@@ -139,7 +139,9 @@ def _feed(params: MarketParams, device: str) -> Feed:
     if params.data.simulation is not None:
         return SimulatedFeed(params.data.simulation, params, device)
     panel = roster.prices(params.data)
-    return PanelFeed(panel, roster.window_bars(params, panel), params, device)
+    window = roster.window_bars(params, panel)
+    # An asset that lists after the window would be counted in its class before anybody could know of it.
+    return PanelFeed(panel.until(window[1]), window, params, device)
 
 
 def _start_N(start_N: Tensor, players: tuple[Trader, ...]) -> Tensor:

@@ -451,3 +451,22 @@ def test_a_step_touches_as_much_memory_however_long_the_data_is():
         return sum(max(0, event.self_cpu_memory_usage) for event in profiler.events())
 
     assert 0 < allocated(3000) == allocated(60)
+
+
+def test_what_lists_after_the_window_is_not_there_yet():
+    days = pd.date_range("2021-03-01", periods=12)
+    rising, late = np.linspace(10, 12, 12), np.linspace(7, 9, 4)
+    early = [bars("A", "stocks", days, rising, rising, rising), bars("B", "crypto", days, rising, rising, rising)]
+    listed = bars("C", "stocks", days[8:], late, late, late)
+    window = {"start": "2021-03-02", "end": "2021-03-08"}
+    worlds = [market(joined(*tables), **{**PLAIN, "window": window}) for tables in (early, [*early, listed])]
+    assert worlds[1].panel.symbols == ("A", "B")
+    assert worlds[1].panel.dates_T[-1] == np.datetime64("2021-03-08")
+    for name, obs in worlds[0].reset(seed=0).items():
+        assert torch.equal(obs, worlds[1].reset(seed=0)[name])
+    after = {"start": "2021-03-02", "end": "2021-03-09"}
+    assert market(joined(*early, listed), **{**PLAIN, "window": after}).panel.symbols == ("A", "C", "B")
+
+
+def joined(*tables: pd.DataFrame) -> Panel:
+    return panel_from_frame(pd.concat(tables), origin="by hand")

@@ -58,8 +58,8 @@ def assert_refused(result: Result, *parts: str) -> None:
             "environment.params.risk.max_position=-0.5",
             ["environment.params.risk.max_position = -0.5", "greater than 0"],
         ),
-        ("environment.params.data={}", ["environment.params.data", "neither of path and synthetic given"]),
-        ("environment.params.data.synthetic={}", ["environment.params.data", "both of path and synthetic given"]),
+        ("environment.params.data={}", ["environment.params.data", "none of path, synthetic and simulation given"]),
+        ("environment.params.data.synthetic={}", ["environment.params.data", "path and synthetic given"]),
         # an algorithm that cannot act there
         ("members.crypto.algorithm=policies.dqn:DQN", ["members.crypto", "DQN cannot act in Box", "Discrete"]),
         ("members.stocks.algorithm=policies.sac:SAC", ["members.stocks", "SAC", "Discrete"]),

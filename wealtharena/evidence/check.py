@@ -55,7 +55,7 @@ def check_laws(experiment: Experiment, *, seed: int = 0) -> Iterator[Verdict]:
     def build(num_envs: int) -> ArrayEnv:
         return experiment.environment(experiment.params, num_envs=num_envs)
 
-    plans = random_actions(experiment.groups, COPIES, STEPS, seed)
+    plans = random_actions(build(1).groups, COPIES, STEPS, seed)
     yield observations_are_as_declared(build, plans)
     yield same_seed_same_trajectory(build, plans)
     yield batch_equals_single(build, plans)
