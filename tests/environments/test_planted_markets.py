@@ -127,7 +127,7 @@ def test_other_fractions_grow_less(market: Kelly, expected: bool) -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(-0.04, 0.0), (0.04, 0.0), (0.0, 0.04)])
 def test_other_bands_grow_less(low: float, high: float) -> None:
-    best = kelly.best_band(COSTLY.one_asset)
+    best = COSTLY.band
     band = COSTLY.banded(world(COSTLY, True, 2000), kelly.Band(best.low + low, best.high + high))
     best_E = scores(COSTLY, "optimal", expected=True, copies=2000)
     assert_less(scores(COSTLY, band, expected=True, copies=2000), best_E)
@@ -144,8 +144,9 @@ def test_kelly_refusals() -> None:
         Kelly(mu=(0.08, 0.08), sigma=(0.2, 0.2), cost=0.01)
     with pytest.raises(ValueError, match="earns no interest in MarketEnv; set rate to 0"):
         Kelly(mu=(0.0,))
-    with pytest.raises(ValueError, match=r"raise largest \(2\.0\)"):
-        Kelly(mu=(0.5,))
+    for held in ({"mu": (0.5,)}, {"mu": (0.14,), "cost": 0.05}):
+        with pytest.raises(ValueError, match=r"holds up to [2-9].*: raise largest \(2\.0\)"):
+            Kelly(**held)
 
 
 # ---- Garleanu-Pedersen

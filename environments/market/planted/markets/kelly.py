@@ -72,8 +72,9 @@ class Kelly(PlantedMarket):
                 f"best fractions {self.fraction_N.round(4).tolist()}: one is short, and short sales bring in cash that "
                 "earns no interest in MarketEnv; set rate to 0 or raise its mu"
             )
-        if np.abs(self.fraction_N).max() > self.largest:
-            raise ValueError(f"best fractions {self.fraction_N.round(4).tolist()}: raise largest ({self.largest})")
+        reached = np.append(self.fraction_N, (self.band.low, self.band.high) if self.cost else ())
+        if np.abs(reached).max() > self.largest:
+            raise ValueError(f"the best policy holds up to {np.abs(reached).max():.4f}: raise largest ({self.largest})")
 
     @cached_property
     def covariance_NN(self) -> Array:
@@ -92,6 +93,11 @@ class Kelly(PlantedMarket):
         return kelly.Market(mu=self.mu[0], rate=self.rate, sigma=self.sigma[0], cost=self.cost)
 
     @cached_property
+    def band(self) -> Band:
+        """With a cost, where the fraction is best left alone."""
+        return kelly.best_band(self.one_asset)
+
+    @cached_property
     def optimum(self) -> float:
         """Merton (1969); with a cost Taksar, Klass, Assaf (1988)."""
         if self.cost:
@@ -106,7 +112,7 @@ class Kelly(PlantedMarket):
                 "action": "continuous",
                 "joint": True,
                 "size": self.largest * assets,
-                "start": self._signal_N[0] if self.cost else 0.0,
+                "start": self.fraction_N[0] / self.largest if self.cost else 0.0,
                 "observe": ["signal_held"],
             },
             data=simulated(
@@ -125,17 +131,13 @@ class Kelly(PlantedMarket):
             reward={"expected": expected, "scale": self.scale},
         )
 
-    @property
-    def _signal_N(self) -> Array:
-        return self.fraction_N / self.largest
-
     def references(self, env: MarketEnv) -> Mapping[str, Reference]:
         """See ``PlantedMarket``: the best, f* held all the time, all wealth spread evenly, and cash."""
         even_N = np.full(len(self.mu), 1 / len(self.mu))
         rebalanced = self.constant(env, self.fraction_N)
         best = {"optimal": rebalanced}
         if self.cost:
-            best = {"optimal": self.banded(env, kelly.best_band(self.one_asset)), "rebalanced": rebalanced}
+            best = {"optimal": self.banded(env, self.band), "rebalanced": rebalanced}
         return best | {"invested": self.constant(env, even_N), "cash": self.constant(env, 0 * even_N)}
 
     def constant(self, env: MarketEnv, fraction_N: Array) -> Reference:
