@@ -28,15 +28,15 @@ def trade(world: World, before: State, now: Rows, orders: Orders) -> tuple[State
         reward_EM: float32, rewards for each asset's traders and for the portfolio (last).
     """
     years_E = world.feed.years(before)
+    fill_EN = (orders.order_EN & now.trades_EN) | now.settles_EN
     if world.feed.overnight:
         carry_EN, interest_E = _accrued(world, before.book, years_E)
-        fills = _fills(world, before, now, orders, before.book.cash_E + interest_E + carry_EN.sum(1))
+        cash_E = before.book.cash_E + interest_E + carry_EN.sum(1)
+        fills = _fills(world, before, now, orders, fill_EN, cash_E)
     else:
-        fills = _fills(world, before, now, orders, before.book.cash_E)
+        fills = _fills(world, before, now, orders, fill_EN, before.book.cash_E)
         carry_EN, interest_E = _accrued(world, ledger.filled(before.book, fills, now.open_EN), years_E)
-    fill_EN = _filled(now, orders)
-    moved_EN = _moved(world, fills.shares_EN - before.book.shares_EN)
-    close_EN = now.close_EN if moved_EN is None else now.close_EN + moved_EN
+    close_EN = _closes(world, now, fills.shares_EN - before.book.shares_EN)
     book, pnl_EN = ledger.settle(before.book, fills, now.open_EN, close_EN, carry_EN, interest_E)
     value_EN = book.shares_EN * book.price_EN
     record = MarketRecord(
@@ -52,25 +52,29 @@ def trade(world: World, before: State, now: Rows, orders: Orders) -> tuple[State
         budget_EK=orders.budget_EK,
         signal_EN=orders.signal_EN,
     )
+    sized_EN = torch.where(fill_EN, orders.sleeve_EN, before.sized_EN)
+    drawdown_EM, reward_EM = _rewards(world, before, now, record, book, paid_on(before.sized_EN, sized_EN))
     after = replace(
-        _with_orders(world, before, orders, record, fills, order_EN=orders.order_EN & ~fill_EN),
+        before,
         book=book,
         nav_E=record.nav_E,
         bar_E=record.bar_E,
         step_E=before.step_E + 1,
-        sized_EN=torch.where(fill_EN, orders.sleeve_EN, before.sized_EN),
+        sized_EN=sized_EN,
+        drawdown_EM=drawdown_EM,
         hidden_EK=before.hidden_EK if now.hidden_EK is None else now.hidden_EK,
+        **_standing(world, orders, record, book, order_EN=orders.order_EN & ~fill_EN),
     )
-    return _rewarded(world, before, now, after, record)
+    return after, record, reward_EM
 
 
-def paid_on(before: State, after: State) -> Tensor:
-    """The sleeve that each position of the bar is paid by: the one it was sized on, (E, N).
+def paid_on(before_EN: Tensor, after_EN: Tensor) -> Tensor:
+    """The sleeve that each position of the bar is paid by: the larger one it was sized on, before the bar and after.
 
     When the allocator cuts a sleeve to nothing, what the large position still earns until the fill, and what the fill
     costs, is no huge return on the small one.
     """
-    return torch.maximum(before.sized_EN, after.sized_EN)
+    return torch.maximum(before_EN, after_EN)
 
 
 def _accrued(world: World, book: Book, years_E: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,19 +82,14 @@ def _accrued(world: World, book: Book, years_E: Tensor) -> tuple[Tensor, Tensor]
     return ledger.accrue(book, world.borrow_N * years_E.unsqueeze(1), world.params.cash_rate * years_E)
 
 
-def _filled(now: Rows, orders: Orders) -> Tensor:
-    """Where an order fills, or a position is closed out: bool (E, N)."""
-    return (orders.order_EN & now.trades_EN) | now.settles_EN
-
-
-def _fills(world: World, before: State, now: Rows, orders: Orders, cash_E: Tensor) -> Fills:
+def _fills(world: World, before: State, now: Rows, orders: Orders, fill_EN: Tensor, cash_E: Tensor) -> Fills:
     """What the open brings, and then the bar to resting orders."""
     fills = execution.fill(
         shares_EN=before.book.shares_EN,
         open_EN=now.open_EN,
         cash_E=cash_E,
         target_EN=torch.where(now.settles_EN, 0.0, orders.target_EN),
-        fill_EN=_filled(now, orders),
+        fill_EN=fill_EN,
         slope_EN=now.slope_EN,
         costs=world.costs,
         classes=world.classes,
@@ -113,42 +112,41 @@ def _with_quotes(world: World, before: State, now: Rows, orders: Orders, fills: 
     )
 
 
-def _moved(world: World, bought_EN: Tensor) -> Tensor | None:
-    """How far the trades of the bar have moved prices for good."""
-    return None if world.permanent_NN is None else impact.per_asset(world.permanent_NN, bought_EN)
+def _closes(world: World, now: Rows, bought_EN: Tensor) -> Tensor:
+    """The closes, once the trades of the bar have moved prices for good."""
+    if world.permanent_NN is None:
+        return now.close_EN
+    return now.close_EN + impact.per_asset(world.permanent_NN, bought_EN)
 
 
-def _with_orders(
-    world: World, before: State, orders: Orders, record: MarketRecord, fills: Fills, order_EN: Tensor
-) -> State:
-    """The state with what is wanted and what is held, as amounts and as signals."""
+def _standing(world: World, orders: Orders, record: MarketRecord, book: Book, order_EN: Tensor) -> dict[str, Tensor]:
+    """What is wanted and what is held, as amounts and as signals: fields of the state."""
     weight_EN = record.value_EN / record.nav_E.clamp(min=LEAST).unsqueeze(1)
-    held_EN = world.sizing.held(weight_EN, fills.shares_EN)
+    held_EN = world.sizing.held(weight_EN, book.shares_EN)
     stand_EN = torch.where(order_EN, orders.target_EN, held_EN)
     signal_EN = stand_EN / world.sizing.full(orders.sleeve_EN)
-    return replace(
-        before,
-        weight_EN=weight_EN,
-        budget_EK=orders.budget_EK,
-        sleeve_EN=orders.sleeve_EN,
-        order_EN=order_EN,
-        stand_EN=stand_EN,
-        held_EN=torch.maximum(signal_EN.clamp(max=1.0), world.lowest_N),
-        score_EJ=orders.score_EJ,
-    )
+    return {
+        "weight_EN": weight_EN,
+        "budget_EK": orders.budget_EK,
+        "sleeve_EN": orders.sleeve_EN,
+        "order_EN": order_EN,
+        "stand_EN": stand_EN,
+        "held_EN": torch.maximum(signal_EN.clamp(max=1.0), world.lowest_N),
+        "score_EJ": orders.score_EJ,
+    }
 
 
-def _rewarded(
-    world: World, before: State, now: Rows, after: State, record: MarketRecord
-) -> tuple[State, MarketRecord, Tensor]:
-    """The state with its drawdowns, and the rewards."""
-    params, sleeve_EN = world.params.reward, paid_on(before, after)
+def _rewards(
+    world: World, before: State, now: Rows, record: MarketRecord, book: Book, sleeve_EN: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The new drawdowns, and the rewards."""
+    params = world.params.reward
     asset_EN, portfolio_E = rewards.log_returns(record.pnl_EN, before.nav_E, record.nav_E)
     return_EM = rewards.columns(asset_EN, portfolio_E, sleeve_EN)
     drawdown_EM = rewards.drawdown(before.drawdown_EM, return_EM)
     profit_EM = return_EM
     if params.unit == "money" or params.expected:
-        profit_EM = rewards.profits(record, params, before.nav_E, sleeve_EN, _luck(world, before, now, after))
+        profit_EM = rewards.profits(record, params, before.nav_E, sleeve_EN, _luck(world, before, now, book))
     outcome = rewards.Outcome(
         record=record,
         before_E=before.nav_E,
@@ -157,15 +155,15 @@ def _rewarded(
         drawdown_EM=drawdown_EM,
         deeper_EM=drawdown_EM - before.drawdown_EM,
         profit_EM=profit_EM,
-        shares_EN=after.book.shares_EN,
-        last_E=after.bar_E >= after.end_E,
+        shares_EN=book.shares_EN,
+        last_E=record.bar_E >= before.end_E,
     )
-    return replace(after, drawdown_EM=drawdown_EM), record, rewards.reward(outcome, params)
+    return drawdown_EM, rewards.reward(outcome, params)
 
 
-def _luck(world: World, before: State, now: Rows, after: State) -> rewards.Luck | None:
+def _luck(world: World, before: State, now: Rows, book: Book) -> rewards.Luck | None:
     """What of the bar nobody could expect; None if it counts as well."""
     if not world.params.reward.expected or now.expected_EN is None:
         return None
-    shares_EN = after.book.shares_EN
-    return rewards.Luck(shares_EN * (now.close_EN - now.expected_EN), world.feed.variance(before, shares_EN))
+    surprise_EN = book.shares_EN * (now.close_EN - now.expected_EN)
+    return rewards.Luck(surprise_EN, world.feed.variance(before, book.shares_EN))

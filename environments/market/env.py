@@ -240,7 +240,8 @@ class MarketEnv(ArrayEnv):
 
     def _paid(self, before: State, after: State, reward_EM: Tensor) -> dict[str, Tensor]:
         """The rewards of each group, less what its aversion to risk takes off."""
-        reward, sleeve_EN, params = {}, bar.paid_on(before, after), self.params.reward
+        reward, params = {}, self.params.reward
+        sleeve_EN = bar.paid_on(before.sized_EN, after.sized_EN)
         for seat in self._world.seats:
             reward_EA = seat.earns(reward_EM, sleeve_EN, params.unit)
             if seat.player.params.risk_aversion:

@@ -14,24 +14,24 @@ class Classes:
 
     Attributes:
         class_N: int64, the class of each asset.
-        last_C: int64, the index of each class's last asset.
+        count_C: int64, the number of assets of each class.
     """
 
     class_N: Tensor
-    last_C: Tensor
+    count_C: Tensor
 
     def sums(self, value_EN: Tensor) -> Tensor:
         """Sums over each class: (E, C).
 
-        Differences of running sums: each row adds in the same order whatever E is, on every device
-        (a matrix product or scatter_add does not promise that).
+        Segment by segment: each row adds in the same order whatever E is, on every device (a matrix product or
+        scatter_add does not promise that).
         """
-        running_EC = value_EN.cumsum(1).index_select(1, self.last_C)
-        return torch.diff(running_EC, dim=1, prepend=torch.zeros_like(running_EC[:, :1]))
+        count_EC = self.count_C.expand(len(value_EN), -1)
+        return torch.segment_reduce(value_EN, "sum", lengths=count_EC, axis=1, unsafe=True)
 
     def spread(self, value_EC: Tensor) -> Tensor:
         """Gives each asset its class's value: (E, N)."""
-        return value_EC.gather(1, self.class_N.expand(len(value_EC), -1))
+        return value_EC.index_select(1, self.class_N)
 
 
 @dataclass(frozen=True)

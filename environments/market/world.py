@@ -119,7 +119,7 @@ def build_world(params: MarketParams, device: str) -> World:
         asset_M=torch.tensor(asset_M, device=device),
         counts=[len(places[player.assets]) for player in players],
         one_each=asset_M == list(places),
-        classes=Classes(class_N, class_N.bincount().cumsum(0) - 1),
+        classes=Classes(class_N, class_N.bincount()),
         caps=Limits(params.risk.max_position, params.risk.max_class, params.risk.max_gross),
         sizing=Sizing(params.sizing == "shares", per_asset(trader.size for trader in first)),
         start_N=_start_N(per_asset(trader.start for trader in first), players),

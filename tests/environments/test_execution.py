@@ -7,7 +7,7 @@ from torch import Tensor
 from environments.market.execution import MAX_IMPACT, Costs, Fills, cost_rate, fill, impact_slope
 from environments.market.risk import Classes, Limits
 
-ONE_CLASS = Classes(torch.tensor([0, 0]), torch.tensor([1]))
+ONE_CLASS = Classes(torch.tensor([0, 0]), torch.tensor([2]))
 NO_CAPS = Limits(torch.inf, torch.inf, torch.inf)
 
 
@@ -74,7 +74,7 @@ def test_what_gets_no_fill_keeps_its_shares_to_the_bit():
 def test_targets_make_room_for_what_cannot_be_sold():
     fills = trade(row(70, 0), row(1, 1), 30, row(0.0, 0.5), fills=(False, True), caps=Limits(1, 1, 1))
     assert fills.shares_EN[0].tolist() == pytest.approx([70, 30])
-    two = Classes(torch.tensor([0, 1]), torch.tensor([0, 1]))
+    two = Classes(torch.tensor([0, 1]), torch.tensor([1, 1]))
     fills = trade(row(70, 0), row(1, 1), 30, row(0, 0.5), (False, True), caps=Limits(1, 0.4, 2), classes=two)
     assert fills.shares_EN[0].tolist() == pytest.approx([70, 40])  # what cannot be sold is of another class
 

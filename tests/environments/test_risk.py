@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from environments.market.risk import Classes, Limits, capped
 
-CLASSES = Classes(torch.tensor([0, 0, 1]), torch.tensor([1, 2]))
+CLASSES = Classes(torch.tensor([0, 0, 1]), torch.tensor([2, 1]))
 LIMITS = Limits(max_position=0.4, max_class=0.6, max_gross=0.9)
 
 
