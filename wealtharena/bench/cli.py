@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from wealtharena.bench import scaling, throughput
 from wealtharena.bench.cases import chosen
 from wealtharena.bench.optimum import document, run
 from wealtharena.bench.plot import write_plot
-from wealtharena.bench.table import optimum_table, progress
+from wealtharena.bench.sheets import Document, Sheet, machine_line, scaling_sheets, throughput_sheets
+from wealtharena.bench.table import optimum_table, progress, sheet_table
 from wealtharena.console import Verbose, one_line_errors
 from wealtharena.evidence.files import write_json
 from wealtharena.training.ray_session import ray_session
@@ -19,7 +22,11 @@ from wealtharena.training.ray_session import ray_session
 SHARE_MISSED = 1
 MOST_SEEDS = 1000  # beyond, training might draw what evaluation draws: see trial.run_trial
 
-bench_app = typer.Typer(no_args_is_help=True, help="Measure what the platform learns.", rich_markup_mode="rich")
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here.")]
+
+bench_app = typer.Typer(
+    no_args_is_help=True, help="Measure what the platform learns, and how fast.", rich_markup_mode="rich"
+)
 
 
 @bench_app.command("optimum")
@@ -72,3 +79,63 @@ def optimum_command(
             console.print(f"Written: {path}", soft_wrap=True, highlight=False)
     if not all(row["passed"] for row in content["rows"]):
         raise typer.Exit(SHARE_MISSED)
+
+
+@bench_app.command("throughput")
+def throughput_command(
+    json_file: JsonFile = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter measurements.")] = False,
+    device: Annotated[
+        throughput.Device, typer.Option(help="Of environment and sampling; with cuda these alone are measured.")
+    ] = throughput.Device.CPU,
+    verbose: Verbose = False,
+) -> None:
+    """Measure speed against stock RLlib, a plain torch loop and the environment alone, in turn, on this machine.
+
+    [bold]Example[/bold]
+
+    wealtharena bench throughput --json throughput.json
+    """
+    plan = throughput.QUICK if quick else throughput.ThroughputPlan()
+    _measure(lambda: throughput.run(plan, device=device), throughput_sheets, json_file, quick=quick, verbose=verbose)
+
+
+@bench_app.command("scaling")
+def scaling_command(
+    json_file: JsonFile = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter measurements.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Measure what an agent's step costs among few and many agents, and what more samplers bring.
+
+    [bold]Example[/bold]
+
+    wealtharena bench scaling --json scaling.json
+    """
+    plan = scaling.QUICK if quick else scaling.ScalingPlan()
+    _measure(lambda: scaling.run(plan), scaling_sheets, json_file, quick=quick, verbose=verbose)
+
+
+def _measure(
+    run: Callable[[], Iterable[tuple[str, dict[str, Any]]]],
+    sheets: Callable[[Document], tuple[Sheet, ...]],
+    json_file: Path | None,
+    *,
+    quick: bool,
+    verbose: bool,
+) -> None:
+    """Measures part after part, and shows all of it at the end."""
+    console = Console()
+    content: dict[str, Any] = {"quick": quick}
+    with one_line_errors(verbose):
+        with ray_session():
+            for words, part in run():
+                content |= part
+                console.print(f"measured: {words}", highlight=False)
+                if json_file:  # after each part: what was measured outlives an interruption
+                    write_json(json_file, content)
+        for sheet in sheets(content):
+            console.print(sheet_table(sheet))
+        console.print(machine_line(content), soft_wrap=True, highlight=False)
+        if json_file:
+            console.print(f"Written: {json_file}", soft_wrap=True, highlight=False)

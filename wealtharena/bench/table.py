@@ -1,4 +1,4 @@
-"""The result as a table for the terminal."""
+"""Results as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from wealtharena.bench.optimum import Ended
+from wealtharena.bench.sheets import MISSED, Sheet
 
 WIDE = 120  # columns of a terminal that has room for more
 TITLES = ("share", "95%", "needs", "", "to 90%", "to 95%")
@@ -43,6 +44,16 @@ def progress(ended: Ended) -> str:
         f"{ended.case.key}, seed {outcome.seed}: {shares} of the optimum after "
         f"{outcome.env_steps:,} steps, {outcome.seconds:.0f} s"
     )
+
+
+def sheet_table(sheet: Sheet) -> Table:
+    """A sheet of figures; what misses its bound stands out."""
+    table = Table(sheet.columns[0], box=SIMPLE_HEAD)
+    for title in sheet.columns[1:]:
+        table.add_column(title, justify="right")
+    for row in sheet.rows:
+        table.add_row(*row, style="bold red" if MISSED in row else None)
+    return table
 
 
 def _cells(row: Mapping[str, Any]) -> Sequence[str]:

@@ -1,0 +1,175 @@
+"""The market alone, on one thread: steps per second, whether the history's length matters, whether memory grows."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from environments.base import ArrayEnv
+from environments.faces import MultiAgentFace
+from wealtharena.bench.contest import Arena, market
+from wealtharena.bench.memory import resident
+from wealtharena.bench.timing import Measure, Samples, in_turn, rate
+
+ACTION_SETS = 8  # drawn beforehand and used again and again: drawing them is no part of a step
+
+
+@dataclass(frozen=True)
+class MarketPlan:
+    """How the market is measured.
+
+    Attributes:
+        assets: Sizes of markets.
+        copies: Numbers of copies.
+        histories: Bars of the two histories that are compared.
+        history_copies: Copies with which they are.
+        steps: Steps over which memory must not grow.
+        seconds: Of one measurement.
+        rounds: Measurements that count.
+    """
+
+    assets: Sequence[int] = (30, 1)
+    copies: Sequence[int] = (1, 64, 1024)
+    histories: tuple[int, int] = (500, 6_000)
+    history_copies: int = 256
+    steps: int = 2_000
+    seconds: float = 1.0
+    rounds: int = 5
+
+
+def measure_market(plan: MarketPlan, device: str = "cpu") -> dict[str, Any]:
+    """The part ``market`` of the document; rates are environment steps per second."""
+    with _one_thread():
+        found = in_turn(_subjects(plan, device), plan.rounds)
+        short, long = (found.pop(_history(bars)) for bars in plan.histories)
+        parts = {f"assets_{assets}": _of_assets(assets, found) for assets in plan.assets}
+        return parts | {
+            "samples": {name: list(samples.values) for name, samples in found.items()},
+            "history": {"bars": list(plan.histories), "cost_ratio": short.median / long.median}
+            | {"short": short.as_dict(), "long": long.as_dict()},
+            "memory": memory_growth(market(plan.assets[0]).build(64, device), plan.steps),
+        }
+
+
+def _of_assets(assets: int, found: Mapping[str, Samples]) -> dict[str, float]:
+    """What follows ``assets_<n>.`` -> the median."""
+    prefix = f"assets_{assets}."
+    return {name.removeprefix(prefix): found[name].median for name in found if name.startswith(prefix)}
+
+
+def _subjects(plan: MarketPlan, device: str) -> dict[str, Measure]:
+    subjects: dict[str, Measure] = {}
+    for assets in plan.assets:
+        for copies in plan.copies:
+            subjects[f"assets_{assets}.copies_{copies}"] = _timed(stepper(market(assets).build(copies, device)), plan)
+        subjects[f"assets_{assets}.face"] = _timed(face_stepper(market(assets)), plan)
+    for bars in plan.histories:
+        env = market(plan.assets[0], bars=bars).build(plan.history_copies, device)
+        subjects[_history(bars)] = _timed(stepper(env), plan)
+    return subjects
+
+
+def _history(bars: int) -> str:
+    return f"history_{bars}"
+
+
+def _timed(work: Callable[[], int], plan: MarketPlan) -> Measure:
+    work()
+    return lambda: rate(work, plan.seconds)
+
+
+def stepper(env: ArrayEnv) -> Callable[[], int]:
+    """A call makes as many steps as there are sets of actions, and says how many environment steps those were."""
+    generator = torch.Generator().manual_seed(0)
+    sets = [drawn_actions(env, generator) for _ in range(ACTION_SETS)]
+    env.reset(seed=0)
+
+    def step() -> int:
+        for actions in sets:
+            env.step(actions)
+        if env.device == "cuda":
+            torch.cuda.synchronize()
+        return ACTION_SETS * env.num_envs
+
+    return step
+
+
+def drawn_actions(env: ArrayEnv, generator: torch.Generator) -> dict[str, Tensor]:
+    """Uniform in each group's action space, (E, A) or (E, A, U), on the environment's device."""
+    actions = {}
+    for name, group in env.groups.items():
+        shape = (env.num_envs, len(group.agent_ids))
+        if isinstance(group.action_space, gym.spaces.Discrete):
+            action = torch.randint(int(group.action_space.n), shape, generator=generator)
+        else:
+            action = torch.rand((*shape, *group.action_space.shape), generator=generator) * 2 - 1
+        actions[name] = action.to(env.device)
+    return actions
+
+
+def face_stepper(arena: Arena) -> Callable[[], int]:
+    """The same through the MultiAgentEnv face, episode after episode."""
+    face = MultiAgentFace({"env": arena.env, "params": dict(arena.params)})
+    generator = np.random.default_rng(0)
+    sets = itertools.cycle([_face_actions(face, generator) for _ in range(ACTION_SETS)])
+    face.reset(seed=0)
+
+    def step() -> int:
+        for actions in itertools.islice(sets, ACTION_SETS):
+            _, _, terminated, truncated, _ = face.step(actions)
+            if terminated["__all__"] or truncated["__all__"]:
+                face.reset()
+        return ACTION_SETS
+
+    return step
+
+
+def _face_actions(face: MultiAgentFace, generator: np.random.Generator) -> dict[str, Any]:
+    return {
+        agent: int(generator.integers(int(space.n)))
+        if isinstance(space, gym.spaces.Discrete)
+        else generator.uniform(-1, 1, space.shape).astype(np.float32)
+        for agent, space in face.action_spaces.items()
+    }
+
+
+def memory_growth(env: ArrayEnv, steps: int) -> dict[str, int]:
+    """How much more is held after ``steps`` steps than before, once warm: tensors, their bytes, resident bytes."""
+    step = stepper(env)
+    step()
+    before, resident_before = _tensors(), resident()
+    for _ in range(0, steps, ACTION_SETS):
+        step()
+    after, resident_after = _tensors(), resident()
+    return {
+        "steps": steps,
+        "tensors": after[0] - before[0],
+        "tensor_bytes": after[1] - before[1],
+        "resident_bytes": resident_after - resident_before,
+    }
+
+
+def _tensors() -> tuple[int, int]:
+    """How many tensors are alive, and their bytes."""
+    gc.collect()
+    sizes = [held.nbytes for held in gc.get_objects() if type(held) is Tensor]
+    return len(sizes), sum(sizes)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
