@@ -142,7 +142,7 @@ def ceiling(found: Mapping[str, Samples]) -> dict[str, Any]:
 
 
 def compare_returns(stock: Sequence[float], team: Sequence[float], *, best: float) -> dict[str, Any]:
-    """Mean returns per episode at the end of the trainings, and whether their difference is more than noise.
+    """Mean returns per episode at the end of the trainings, and how far the team's is below stock's, over the noise.
 
     The noise is that of the seeds: Welch's 95% interval, with the degrees of freedom of the smaller sample.
 
@@ -151,20 +151,24 @@ def compare_returns(stock: Sequence[float], team: Sequence[float], *, best: floa
         team: As ``stock``.
         best: The optimum.
     """
-    difference = mean(team) - mean(stock)
-    half = math.inf
-    if min(len(stock), len(team)) > 1:
-        error = math.sqrt(stdev(stock) ** 2 / len(stock) + stdev(team) ** 2 / len(team))
-        half = student_quantile(min(len(stock), len(team)) - 1) * error
+    difference, noise = mean(team) - mean(stock), _noise(stock, team)
     return {
         "optimum": best,
         "stock": mean(stock),
         "team": mean(team),
         "difference": difference,
-        "noise": None if math.isinf(half) else half,
-        "same": abs(difference) <= half,
+        "noise": noise,
+        "deficit": max(0.0, -difference) / noise if noise else None,
         "returns": {"stock": list(stock), "team": list(team)},
     }
+
+
+def _noise(one: Sequence[float], other: Sequence[float]) -> float | None:
+    """Half the width of Welch's interval; None where a single training says nothing about it."""
+    least = min(len(one), len(other))
+    if least < 2:
+        return None
+    return student_quantile(least - 1) * math.sqrt(stdev(one) ** 2 / len(one) + stdev(other) ** 2 / len(other))
 
 
 def _stock(arena: Arena, setting: Setting, plan: TrainingPlan) -> Callable[[int], Algorithm]:

@@ -94,7 +94,11 @@ def _returns(document: Document) -> Iterator[Row]:
 
 
 def _copies(document: Document) -> Row:
-    return tuple(f"{int(key.removeprefix('copies_')):,} copies" for key in _copy_keys(document))
+    return tuple(_count(int(key.removeprefix("copies_")), "copy", "copies") for key in _copy_keys(document))
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def _copy_keys(document: Document) -> list[str]:
@@ -109,7 +113,7 @@ def _sizes(document: Document) -> dict[str, Mapping[str, float]]:
 def _markets(document: Document) -> Iterator[Row]:
     for key, found in _sizes(document).items():
         cells = (figures(found[copies]) for copies in (*_copy_keys(document), "face"))
-        yield f"{key.removeprefix('assets_')} assets", *cells
+        yield _count(int(key.removeprefix("assets_")), "asset", "assets"), *cells
 
 
 def _shares(document: Document) -> Iterator[Row]:
