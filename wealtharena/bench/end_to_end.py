@@ -24,7 +24,7 @@ from wealtharena.bench.bare_loop import BareLoop, Batch
 from wealtharena.bench.contest import BEST_RETURN, GUESSING, TRAIN_BATCH, Arena, stock_config, team_config
 from wealtharena.bench.guessing import ANSWERS, GuessingParams
 from wealtharena.bench.share import student_quantile
-from wealtharena.bench.timing import Measure, Samples, in_turn
+from wealtharena.bench.timing import Measure, Samples, in_turn, rate
 
 TEST_COPIES, TEST_SEED = 512, 1_000_000_007
 
@@ -50,6 +50,7 @@ class TrainingPlan:
         team: What the team samples with.
         batch: Environment steps of an iteration.
         iterations: Timed ones of a training.
+        bare_seconds: Of one measurement of the bare loop.
         rounds: Trainings of each, from different seeds.
     """
 
@@ -57,6 +58,7 @@ class TrainingPlan:
     team: Setting = Setting(200)
     batch: int = TRAIN_BATCH
     iterations: int = 12
+    bare_seconds: float = 3.0
     rounds: int = 5
 
 
@@ -108,7 +110,7 @@ def compare_training(plan: TrainingPlan) -> dict[str, dict[str, Any]]:
     best = max(tried, key=tried.__getitem__)
     stock = Trainer(_stock(arena, best, plan), agents, plan.iterations)
     team = Trainer(_team(arena, plan), agents, plan.iterations)
-    loops = {name: bare_loop(arena, plan.batch, stacked=name == "stacked") for name in ("sequential", "stacked")}
+    loops = {name: bare_loop(arena, plan, stacked=name == "stacked") for name in ("sequential", "stacked")}
     found = in_turn({"stock": stock.measure, "team": team.measure, **loops}, plan.rounds)
     return {
         "end_to_end": {
@@ -125,12 +127,14 @@ def compare_training(plan: TrainingPlan) -> dict[str, dict[str, Any]]:
     }
 
 
-def bare_loop(arena: Arena, rows: int, *, stacked: bool) -> Measure:
-    """The updates of the arena's members alone."""
+def bare_loop(arena: Arena, plan: TrainingPlan, *, stacked: bool) -> Measure:
+    """The updates of the arena's members alone, warm."""
     batch = Batch.drawn(
-        modules=len(arena.groups()), rows=rows, features=GuessingParams().features, actions=ANSWERS, seed=0
+        modules=len(arena.groups()), rows=plan.batch, features=GuessingParams().features, actions=ANSWERS, seed=0
     )
-    return BareLoop(batch, arena.member, actions=ANSWERS, stacked=stacked).measure
+    loop = BareLoop(batch, arena.member, actions=ANSWERS, stacked=stacked)
+    loop.iterate()
+    return lambda: rate(loop.iterate, plan.bare_seconds)
 
 
 def ceiling(found: Mapping[str, Samples]) -> dict[str, Any]:

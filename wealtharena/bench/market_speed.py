@@ -1,11 +1,10 @@
-"""The market alone, on one thread: steps per second, whether the history's length matters, whether memory grows."""
+"""The market alone: steps per second, whether the history's length matters, whether memory grows."""
 
 from __future__ import annotations
 
 import gc
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,16 +47,15 @@ class MarketPlan:
 
 def measure_market(plan: MarketPlan, device: str = "cpu") -> dict[str, Any]:
     """The part ``market`` of the document; rates are environment steps per second."""
-    with _one_thread():
-        found = in_turn(_subjects(plan, device), plan.rounds)
-        short, long = (found.pop(_history(bars)) for bars in plan.histories)
-        parts = {f"assets_{assets}": _of_assets(assets, found) for assets in plan.assets}
-        return parts | {
-            "samples": {name: list(samples.values) for name, samples in found.items()},
-            "history": {"bars": list(plan.histories), "cost_ratio": short.median / long.median}
-            | {"short": short.as_dict(), "long": long.as_dict()},
-            "memory": memory_growth(market(plan.assets[0]).build(64, device), plan.steps),
-        }
+    found = in_turn(_subjects(plan, device), plan.rounds)
+    short, long = (found.pop(_history(bars)) for bars in plan.histories)
+    parts = {f"assets_{assets}": _of_assets(assets, found) for assets in plan.assets}
+    return parts | {
+        "samples": {name: list(samples.values) for name, samples in found.items()},
+        "history": {"bars": list(plan.histories), "cost_ratio": short.median / long.median}
+        | {"short": short.as_dict(), "long": long.as_dict()},
+        "memory": memory_growth(market(plan.assets[0]).build(64, device), plan.steps),
+    }
 
 
 def _of_assets(assets: int, found: Mapping[str, Samples]) -> dict[str, float]:
@@ -163,13 +161,3 @@ def _tensors() -> tuple[int, int]:
     gc.collect()
     sizes = [held.nbytes for held in gc.get_objects() if type(held) is Tensor]
     return len(sizes), sum(sizes)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -8,7 +8,7 @@ from typing import Any
 
 from wealtharena.bench.population import PopulationPlan, measure_agents
 from wealtharena.bench.samplers import SamplersPlan, measure_runners
-from wealtharena.bench.timing import machine
+from wealtharena.bench.timing import machine, one_thread
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ QUICK = ScalingPlan(PopulationPlan(agents=(10, 100, 1000), rounds=2), SamplersPl
 
 
 def run(plan: ScalingPlan) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Measures part after part; Ray must be running.
+    """Measures part after part, in every process on one thread; Ray must be running.
 
     Args:
         plan: How.
@@ -31,6 +31,7 @@ def run(plan: ScalingPlan) -> Iterator[tuple[str, dict[str, Any]]]:
     Yields:
         What a part is, in words, and what it adds to the document.
     """
-    yield "the machine", {"device": "cpu", "machine": machine()}
-    yield "many agents", {"agents": measure_agents(plan.population)}
-    yield "many samplers", {"runners": measure_runners(plan.samplers)}
+    with one_thread():
+        yield "the machine", {"device": "cpu", "machine": machine()}
+        yield "many agents", {"agents": measure_agents(plan.population)}
+        yield "many samplers", {"runners": measure_runners(plan.samplers)}

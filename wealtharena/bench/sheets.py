@@ -55,9 +55,11 @@ def machine_line(document: Document) -> str:
     """What it was measured on, in a sentence."""
     box = document["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in box["versions"].items())
-    return (
-        f"{box['processor']}, {box['cores']} cores, {box['torch_threads']} torch threads, {box['device']}; {packages}."
-    )
+    return f"{box['processor']}, {box['cores']} cores, {_threads(box)}, {box['device']}; {packages}."
+
+
+def _threads(box: Mapping[str, Any]) -> str:
+    return _count(box["torch_threads"], "torch thread", "torch threads")
 
 
 def _filled(*sheets: Sheet) -> tuple[Sheet, ...]:

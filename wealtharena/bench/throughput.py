@@ -14,7 +14,7 @@ from wealtharena.bench.end_to_end import Setting, TrainingPlan, compare_training
 from wealtharena.bench.market_speed import MarketPlan, measure_market
 from wealtharena.bench.sampling import SamplingPlan, compare_sampling, measure_sampling
 from wealtharena.bench.team_shares import SharesPlan, measure_shares
-from wealtharena.bench.timing import machine
+from wealtharena.bench.timing import machine, one_thread
 from wealtharena.errors import UserError
 
 MARKET_ASSETS = 30
@@ -40,14 +40,14 @@ class ThroughputPlan:
 
 QUICK = ThroughputPlan(
     SamplingPlan(stock_copies=(8, 64), team_copies=(256,), seconds=0.5, rounds=3),
-    TrainingPlan(stock=(Setting(64),), iterations=2, rounds=3),
+    TrainingPlan(stock=(Setting(64),), iterations=2, bare_seconds=0.5, rounds=3),
     MarketPlan(steps=400, seconds=0.2, rounds=3),
     SharesPlan(warm=2, rounds=1),
 )
 
 
 def run(plan: ThroughputPlan, *, device: Device = Device.CPU) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Measures part after part; Ray must be running.
+    """Measures part after part, all of it on one thread; Ray must be running.
 
     Args:
         plan: How.
@@ -61,9 +61,10 @@ def run(plan: ThroughputPlan, *, device: Device = Device.CPU) -> Iterator[tuple[
     """
     if device is Device.CUDA and not torch.cuda.is_available():
         raise UserError("--device cuda: torch finds no CUDA device here; leave --device away to measure the CPU")
-    yield "the machine", {"device": device.value, "machine": machine(device)}
-    for words, measure in _on_cuda(plan) if device is Device.CUDA else _on_cpu(plan):
-        yield words, measure()
+    with one_thread():
+        yield "the machine", {"device": device.value, "machine": machine(device)}
+        for words, measure in _on_cuda(plan) if device is Device.CUDA else _on_cpu(plan):
+            yield words, measure()
 
 
 def _on_cpu(plan: ThroughputPlan) -> tuple[Part, ...]:
