@@ -55,7 +55,10 @@ def machine_line(document: Document) -> str:
     """What it was measured on, in a sentence."""
     box = document["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in box["versions"].items())
-    return f"{box['processor']}, {box['cores']} cores, {_threads(box)}, {box['device']}; {packages}."
+    return (
+        f"{box['processor']}, {box['cores']} cores (load {box['load']:.1f} before it began), {_threads(box)}, "
+        f"{box['device']}; {packages}."
+    )
 
 
 def _threads(box: Mapping[str, Any]) -> str:

@@ -104,11 +104,12 @@ def one_thread() -> Iterator[None]:
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:
-    """What it was measured on, and with which versions."""
+    """What it was measured on, how many processes were busy there before, and with which versions."""
     return {
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
         "torch_threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "versions": versions(),
