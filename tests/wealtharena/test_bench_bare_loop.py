@@ -1,5 +1,7 @@
 """The bare loop does what RLlib's Learner does, and both of its forms do the same."""
 
+from dataclasses import replace
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -35,7 +37,9 @@ def test_stacked_modules_learn_what_single_ones_do() -> None:
 
 
 def test_the_bare_loss_is_rllibs() -> None:
-    batch = rows(modules=1)
+    drawn = rows(modules=1)
+    noise = torch.randn(drawn.logp.shape, generator=torch.Generator().manual_seed(1))
+    batch = replace(drawn, logp=drawn.logp + 0.5 * noise)  # ratios on both sides of the clip
     space = gym.spaces.Box(-9.0, 9.0, (4,), np.float32)
     algorithm = PPO(MEMBER)
     config = algorithm.learner_config(gym.spaces.Discrete(3)).learners(learner_class=PPOTorchLearner)
