@@ -16,7 +16,7 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 from torch import Tensor
 
 from policies.actor_critic import ActorCritic, ActorCriticParams
-from policies.annealing import AnnealedLearner
+from policies.actor_critic_learner import ActorCriticLearner
 from policies.models import default_model
 from policies.on_policy import Schedule
 
@@ -28,8 +28,17 @@ class A2CParams(ActorCriticParams):
     entropy_coeff: float = Field(0.01, ge=0, description="weight of the entropy bonus")
 
 
-class A2CTorchLearner(AnnealedLearner):
+class A2CTorchLearner(ActorCriticLearner):
     """Policy gradient with a learned baseline (Mnih et al. 2016, section 4): -A log pi(a|s) + c_v (V - R)^2 - c_e H."""
+
+    columns = (Postprocessing.ADVANTAGES, Postprocessing.VALUE_TARGETS)
+
+    def row_loss(self, logp_PB: Tensor, entropy_PB: Tensor, value_PB: Tensor, rows: Mapping[str, Tensor]) -> Tensor:
+        """The formula, row by row."""
+        config = self.config
+        gain_PB = rows[Postprocessing.ADVANTAGES] * logp_PB
+        error_PB = (value_PB - rows[Postprocessing.VALUE_TARGETS]).square()
+        return config.vf_loss_coeff * error_PB - gain_PB - config.entropy_coeff * entropy_PB
 
     def compute_loss_for_module(
         self, *, module_id: str, config: PPOConfig, batch: dict[str, Any], fwd_out: dict[str, Any]
@@ -57,6 +66,7 @@ class A2C(ActorCritic):
     """A2C for Discrete and Box actions: one pass over each iteration's rows, each row used once."""
 
     Params = A2CParams
+    shares_learner = True
     metrics: ClassVar[Mapping[str, str]] = {
         POLICY_LOSS_KEY: "policy_loss",
         VF_LOSS_KEY: "value_loss",

@@ -6,6 +6,7 @@ An algorithm adds its hyperparameters, its Learner and its ``schedule``.
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -56,10 +57,10 @@ class ActorCritic(Algorithm):
         """How wide continuous actions scatter at the start, besides what all networks take."""
         return super().module_settings() | {"initial_log_std": self.params.initial_log_std}
 
-    def trainer(self, group: str, seed: int) -> Trainer:
+    def trainer(self, groups: Sequence[str], seed: int) -> Trainer:
         """Generalised advantages of the latest rollouts, used as ``schedule`` says."""
         return OnPolicyTrainer(
-            group, gamma=self.params.gamma, trace_decay=self.params.gae_lambda, schedule=self.schedule(), seed=seed
+            groups, gamma=self.params.gamma, trace_decay=self.params.gae_lambda, schedule=self.schedule(), seed=seed
         )
 
     def explore(self, module: TorchRLModule, obs_BF: Tensor, env_steps: int) -> Decision:

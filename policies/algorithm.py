@@ -83,10 +83,10 @@ class Decision:
 
 
 class Trainer(Protocol):
-    """One member's side of learning that is not in RLlib's Learner: its memory and its use of it."""
+    """The side of learning that is not in RLlib's Learner, of those who share one: their memory and its use."""
 
-    def learn(self, learners: LearnerGroup, rollouts: Sequence[Rollout], env_steps: int) -> list[Any]:
-        """Learns from the fragments of one iteration. Returns RLlib's results, one for each update."""
+    def learn(self, learners: LearnerGroup, rollouts: Mapping[str, Sequence[Rollout]], env_steps: int) -> list[Any]:
+        """Learns from each group's fragments of one iteration. Returns RLlib's results, one for each update."""
 
     def get_state(self) -> dict[str, Any]:
         """Everything the next update depends on besides the Learner's own state."""
@@ -101,12 +101,14 @@ class Algorithm(abc.ABC):
     Attributes:
         Params: The model of its hyperparameters.
         on_policy: Whether rollouts must carry log-probabilities and values.
+        shares_learner: Whether members with the same hyperparameters learn in one Learner.
         metrics: The Learner's metric -> the name it is shown under.
         params: The hyperparameters.
     """
 
     Params: ClassVar[type[AlgorithmParams]]
     on_policy: ClassVar[bool]
+    shares_learner: ClassVar[bool] = False
     metrics: ClassVar[Mapping[str, str]]
 
     params: Any
@@ -128,8 +130,8 @@ class Algorithm(abc.ABC):
         """The networks."""
 
     @abc.abstractmethod
-    def trainer(self, group: str, seed: int) -> Trainer:
-        """The member's side of learning, for a new run."""
+    def trainer(self, groups: Sequence[str], seed: int) -> Trainer:
+        """For a new run; of one group, unless its algorithm ``shares_learner``."""
 
     @abc.abstractmethod
     def explore(self, module: TorchRLModule, obs_BF: Tensor, env_steps: int) -> Decision:

@@ -5,7 +5,7 @@ Double (van Hasselt et al. 2016), dueling (Wang et al. 2016) and n-step, with a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -86,9 +86,9 @@ class DQN(Algorithm):
         """Q network and target."""
         return QModule
 
-    def trainer(self, group: str, seed: int) -> Trainer:
+    def trainer(self, groups: Sequence[str], seed: int) -> Trainer:
         """Updates on replayed transitions."""
-        return ReplayTrainer(group, self.params, seed=seed)
+        return ReplayTrainer(groups, self.params, seed=seed)
 
     def explore(self, module: TorchRLModule, obs_BF: Tensor, env_steps: int) -> Decision:
         """Greedy, but for a random action with probability epsilon."""

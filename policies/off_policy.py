@@ -33,21 +33,22 @@ class ReplayParams(AlgorithmParams):
 class ReplayTrainer:
     """Keeps transitions and draws updates from them."""
 
-    def __init__(self, group: str, params: ReplayParams, *, seed: int) -> None:
-        self._group = group
+    def __init__(self, groups: Sequence[str], params: ReplayParams, *, seed: int) -> None:
+        (self._group,) = groups
         self._params = params
         self._buffer = ReplayBuffer(params.replay_size, seed=seed)
         self._owed = 0.0
 
-    def learn(self, learners: LearnerGroup, rollouts: Sequence[Rollout], env_steps: int) -> list[Any]:
+    def learn(self, learners: LearnerGroup, rollouts: Mapping[str, Sequence[Rollout]], env_steps: int) -> list[Any]:
         """Adds the complete slots of ``rollouts`` to the buffer and makes the updates that are due."""
-        for rollout in rollouts:
+        own = rollouts[self._group]
+        for rollout in own:
             rows = transitions(rollout, n=self._params.n_step, gamma=self._params.gamma)
             if len(rows[Columns.REWARDS]):
                 self._buffer.add(rows)
         if not self._buffer.size or self._buffer.added < self._params.learning_starts:
             return []
-        self._owed += self._params.updates_per_step * sum(rollout.steps for rollout in rollouts)
+        self._owed += self._params.updates_per_step * sum(rollout.steps for rollout in own)
         due = int(self._owed)
         self._owed -= due
         return [result for _ in range(due) for result in self._update(learners, env_steps)]

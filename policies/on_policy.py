@@ -27,39 +27,49 @@ class Schedule:
 
 
 class OnPolicyTrainer:
-    """Turns rollouts into one train batch and updates on it."""
+    """Turns rollouts into a train batch for each group and updates on them."""
 
-    def __init__(self, group: str, *, gamma: float, trace_decay: float, schedule: Schedule, seed: int) -> None:
-        self._group = group
+    def __init__(
+        self, groups: Sequence[str], *, gamma: float, trace_decay: float, schedule: Schedule, seed: int
+    ) -> None:
         self._gamma = gamma
         self._trace_decay = trace_decay
         self._schedule = schedule
-        self._generator = np.random.default_rng(seed)
+        self._generators = {name: np.random.default_rng((seed, index)) for index, name in enumerate(groups)}
 
-    def learn(self, learners: LearnerGroup, rollouts: Sequence[Rollout], env_steps: int) -> list[Any]:
+    def learn(self, learners: LearnerGroup, rollouts: Mapping[str, Sequence[Rollout]], env_steps: int) -> list[Any]:
         """Updates on the complete slots of ``rollouts``; does nothing if there is none."""
-        complete = [rollout for rollout in rollouts if rollout.count.any()]
-        if not complete:
+        batches = {name: self._batch(name, complete) for name, own in rollouts.items() if (complete := _complete(own))}
+        if not batches:
             return []
-        rows = train_rows(complete, gamma=self._gamma, trace_decay=self._trace_decay)
-        count = len(rows[Columns.REWARDS])
-        shuffled = self._generator.permutation(count)
-        batch = SampleBatch({name: column[shuffled] for name, column in rows.items()})
+        most = max(len(batch) for batch in batches.values())
         return learners.update(
-            batch=MultiAgentBatch({self._group: batch}, env_steps=count),
+            batch=MultiAgentBatch(batches, env_steps=most),
             timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: env_steps},
             num_epochs=self._schedule.epochs,
-            minibatch_size=min(self._schedule.minibatch_size, count),
+            minibatch_size=min(self._schedule.minibatch_size, most),
             shuffle_batch_per_epoch=True,
+            seeds={name: int(self._generators[name].integers(2**63)) for name in batches},
         )
+
+    def _batch(self, name: str, rollouts: Sequence[Rollout]) -> SampleBatch:
+        """A group's rows, shuffled: where there are several Learners, each takes its share of them in order."""
+        rows = train_rows(rollouts, gamma=self._gamma, trace_decay=self._trace_decay)
+        order = self._generators[name].permutation(len(rows[Columns.REWARDS]))
+        return SampleBatch({key: column[order] for key, column in rows.items()})
 
     def get_state(self) -> dict[str, Any]:
         """Where the shuffling stands."""
-        return {"generator": self._generator.bit_generator.state}
+        return {"generators": {name: own.bit_generator.state for name, own in self._generators.items()}}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Restores what ``get_state`` gave."""
-        self._generator.bit_generator.state = state["generator"]
+        for name, generator in self._generators.items():
+            generator.bit_generator.state = state["generators"][name]
+
+
+def _complete(rollouts: Sequence[Rollout]) -> list[Rollout]:
+    return [rollout for rollout in rollouts if rollout.count.any()]
 
 
 def train_rows(rollouts: Sequence[Rollout], *, gamma: float, trace_decay: float) -> dict[str, NDArray[Any]]:

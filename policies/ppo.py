@@ -1,4 +1,4 @@
-"""Proximal policy optimisation (Schulman et al. 2017), with RLlib's Learner and loss."""
+"""Proximal policy optimisation (Schulman et al. 2017), with RLlib's loss."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import gymnasium as gym
+import torch
 from pydantic import Field
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
+from ray.rllib.core.columns import Columns
+from ray.rllib.evaluation.postprocessing import Postprocessing
+from torch import Tensor
 
 from policies.actor_critic import ActorCritic, ActorCriticParams
-from policies.annealing import AnnealedLearner
+from policies.actor_critic_learner import ActorCriticLearner
 from policies.models import default_model
 from policies.on_policy import Schedule
 
@@ -28,14 +32,26 @@ class PPOParams(ActorCriticParams):
     epochs: int = Field(4, ge=1, description="passes over each iteration's rows")
 
 
-class PPOLearner(AnnealedLearner, PPOTorchLearner):
-    """RLlib's PPO."""
+class PPOLearner(ActorCriticLearner, PPOTorchLearner):
+    """RLlib's PPO, for stacked members."""
+
+    columns = (Columns.ACTION_LOGP, Postprocessing.ADVANTAGES, Postprocessing.VALUE_TARGETS)
+
+    def row_loss(self, logp_PB: Tensor, entropy_PB: Tensor, value_PB: Tensor, rows: Mapping[str, Tensor]) -> Tensor:
+        """Schulman et al. 2017, equations 7 and 9."""
+        config, advantage_PB = self.config, rows[Postprocessing.ADVANTAGES]
+        ratio_PB = torch.exp(logp_PB - rows[Columns.ACTION_LOGP])
+        clipped_PB = ratio_PB.clamp(1 - config.clip_param, 1 + config.clip_param)
+        gain_PB = torch.minimum(advantage_PB * ratio_PB, advantage_PB * clipped_PB)
+        error_PB = (value_PB - rows[Postprocessing.VALUE_TARGETS]).square().clamp(max=config.vf_clip_param)
+        return config.vf_loss_coeff * error_PB - gain_PB - config.entropy_coeff * entropy_PB
 
 
 class PPO(ActorCritic):
     """PPO for Discrete actions (categorical) and Box actions (Gaussian with a state-independent deviation)."""
 
     Params = PPOParams
+    shares_learner = True
     metrics: ClassVar[Mapping[str, str]] = {
         "policy_loss": "policy_loss",
         "vf_loss": "value_loss",

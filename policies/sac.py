@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -125,9 +125,9 @@ class SAC(Algorithm):
         """Policy, twin Q networks and targets."""
         return SoftActorCriticModule
 
-    def trainer(self, group: str, seed: int) -> Trainer:
+    def trainer(self, groups: Sequence[str], seed: int) -> Trainer:
         """Updates on replayed transitions."""
-        return ReplayTrainer(group, self.params, seed=seed)
+        return ReplayTrainer(groups, self.params, seed=seed)
 
     def explore(self, module: TorchRLModule, obs_BF: Tensor, env_steps: int) -> Decision:
         """Samples from the policy."""

@@ -77,8 +77,8 @@ ANNEALED = {"lr_steps": 1_000, "lr_left": 0.2}
 @pytest.mark.parametrize(
     ("algorithm", "space", "start"),
     [
-        (PPO(PPOParams(lr=1e-3, **ANNEALED)), BOX, {"default_optimizer": 1e-3}),
-        (A2C(A2CParams(lr=2e-3, **ANNEALED)), DISCRETE, {"default_optimizer": 2e-3}),
+        (PPO(PPOParams(lr=1e-3, **ANNEALED)), BOX, {"__all_modules___default_optimizer": 1e-3}),
+        (A2C(A2CParams(lr=2e-3, **ANNEALED)), DISCRETE, {"__all_modules___default_optimizer": 2e-3}),
         (DQN(DQNParams(lr=3e-3, **ANNEALED)), DISCRETE, {"default_optimizer": 3e-3}),
         (
             SAC(SACParams(actor_lr=1e-3, critic_lr=2e-3, temperature_lr=3e-3, **ANNEALED)),

@@ -42,8 +42,9 @@ def mixed(**env_runners: Any) -> TeamConfig:
 def weights(team: Team) -> dict[str, dict[str, np.ndarray]]:
     """Everything in every member's modules, targets and normalisers included."""
     return {
-        name: child.get_state(components="learner/rl_module")["learner"]["rl_module"][name]
-        for name, child in team.learner_group.children.items()
+        name: state
+        for child in team.learner_group.children.values()
+        for name, state in child.get_state(components="learner/rl_module")["learner"]["rl_module"].items()
     }
 
 

@@ -9,7 +9,7 @@ import ray
 import torch
 from ray import tune
 
-from policies.ppo import PPO
+from policies.ppo import PPO, PPOParams
 from policies.sac import SAC
 from tests.games import TargetGame
 from tests.wealtharena.teams import GROUPS, changed, mixed, weights
@@ -97,6 +97,65 @@ def test_with_one_learner_broken_the_others_go_on_learning(broken, monkeypatch):
     algo.stop()
     for name in GROUPS:
         assert changed(before[name], after[name]) == (name != broken), name
+
+
+FAMILY = {"x": {}, "lone": {}, "y": {"agents": 2}, "z": {}, "arm": {"kind": "continuous"}}
+
+
+def family() -> TeamConfig:
+    """Four PPOs that share a Learner, of which three have networks of one shape, and one with a rate of its own."""
+    shared, lone = PPO(PPOParams(lr=1e-3, minibatch_size=32)), PPO(PPOParams(lr=2e-3, minibatch_size=32))
+    return (
+        TeamConfig()
+        .environment(env=TargetGame, env_config={"groups": FAMILY, "horizon": 8})
+        .team({name: lone if name == "lone" else shared for name in FAMILY})
+        .env_runners(num_envs_per_env_runner=8, rollout_fragment_length=11)
+    )
+
+
+def test_members_with_the_same_hyperparameters_share_a_learner_and_stay_themselves(tmp_path):
+    algo = family().build_algo()
+    assert algo.learner_group.families == {"x+3": ["x", "y", "z", "arm"], "lone": ["lone"]}
+    before = weights(algo)
+    train(algo, 3)
+    result = algo.train()
+    after = weights(algo)
+    assert {name: changed(before[name], after[name]) for name in FAMILY} == dict.fromkeys(FAMILY, True)
+    assert changed(after["x"], after["z"])
+    for name in FAMILY:
+        assert {"policy_loss", "value_loss", "value_explained", "entropy", "loss"} <= set(result["groups"][name])
+    algo.save_to_path(tmp_path)
+    algo.stop()
+    policies = load_policies(tmp_path)
+    for name, policy in policies.items():
+        for key, value in policy.module.get_state().items():
+            np.testing.assert_array_equal(value, after[name][key])
+
+
+def test_a_family_goes_on_after_a_restore_to_the_bit(tmp_path):
+    straight, first = family().build_algo(), family().build_algo()
+    train(straight, 4)
+    train(first, 2)
+    first.save_to_path(tmp_path)
+    first.stop()
+    second = Team.from_checkpoint(tmp_path)
+    train(second, 2)
+    expected, found = weights(straight), weights(second)
+    for name in FAMILY:
+        for key, value in expected[name].items():
+            np.testing.assert_array_equal(value, found[name][key], err_msg=f"{name}/{key}")
+    straight.stop()
+    second.stop()
+
+
+def test_several_learners_of_a_family_hold_the_same_weights():
+    algo = family().learners(num_learners=2).build_algo()
+    train(algo, 2)
+    one, other = algo.learner_group.children["x+3"].foreach_learner(lambda learner: learner.module.get_state())
+    for name in ("x", "y", "z", "arm"):
+        for key, value in one.get()[name].items():
+            np.testing.assert_array_equal(value, other.get()[name][key], err_msg=f"{name}/{key}")
+    algo.stop()
 
 
 @pytest.mark.parametrize(("runners", "learners"), [(2, 0), (2, 1)])
@@ -224,10 +283,16 @@ def test_a_team_is_a_tune_trainable(tmp_path):
     restored.stop()
 
 
-def test_resources_are_asked_for_the_learners_of_every_member():
+def test_resources_are_asked_for_the_learners_of_every_family():
     request = Team.default_resource_request(mixed(num_env_runners=2).learners(num_learners=2).to_dict())
     cpus = [bundle.get("CPU", 0) for bundle in request.bundles]
     assert sum(cpus) == 1 + 2 + 2 * len(GROUPS)
+    shared = [bundle.get("CPU", 0) for bundle in Team.default_resource_request(family().to_dict()).bundles]
+    two = [
+        bundle.get("CPU", 0)
+        for bundle in Team.default_resource_request(family().learners(num_learners=2).to_dict()).bundles
+    ]
+    assert sum(two) - sum(shared) == 2 * 2
 
 
 def test_a_lost_runner_is_replaced_and_the_run_goes_on():

@@ -63,7 +63,8 @@ def watched(team: Team) -> Stopwatch:
         watch.watch("inference", algorithm, "explore")
         if algorithm.on_policy:
             watch.watch("inference", runner.module[name], "compute_values")
-        watch.watch(f"update_{name}", team.learner_group.children[name], "update")
+    for family, learners in team.learner_group.children.items():
+        watch.watch(f"update_{family}", learners, "update")
     watch.watch("sync_weights", team.env_runner_group, "sync_weights")
     return watch
 

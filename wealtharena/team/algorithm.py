@@ -12,6 +12,7 @@ import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.learner.learner import Learner
+from ray.rllib.core.learner.learner_group import LearnerGroup
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME
 from ray.tune.execution.placement_groups import PlacementGroupFactory
 
@@ -52,8 +53,8 @@ class Team(Algorithm):
         with self._random.active():
             super().setup(config)
         self._trainers: dict[str, Trainer] = {
-            name: algorithm.trainer(name, seed=1_000_003 * seed + index)
-            for index, (name, algorithm) in enumerate(self.config.members.items())
+            family: self.config.members[names[0]].trainer(names, seed=1_000_003 * seed + index)
+            for index, (family, names) in enumerate(self.learner_group.families.items())
         }
         self._statistics = {
             name: RunningStatistics(self.spaces[name][0].shape[0])
@@ -68,9 +69,9 @@ class Team(Algorithm):
             fragments = self._sample()
         self._env_steps += sum(_env_steps(fragment) for fragment in fragments)
         with self._random.active():
-            for name in self.config.members:
-                with self.metrics.log_time(("timers", f"learn_{name}")):
-                    self._learn(name, [fragment[name] for fragment in fragments])
+            for family in self.learner_group.families:
+                with self.metrics.log_time(("timers", f"learn_{family}")):
+                    self._learn(family, fragments)
         with self.metrics.log_time(("timers", "sync_weights")):
             self._sync_weights()
 
@@ -93,16 +94,18 @@ class Team(Algorithm):
         self.metrics.aggregate([result.metrics for result in results], key=ENV_RUNNER_RESULTS)
         return [result.fragment for result in results if result.fragment is not None]
 
-    def _learn(self, name: str, rollouts: list[Rollout]) -> None:
-        learners = self.learner_group.children[name]
-        results = self._trainers[name].learn(learners, rollouts, self._env_steps)
+    def _learn(self, family: str, fragments: list[Fragment]) -> None:
+        learners = self.learner_group.children[family]
+        rollouts = {name: [fragment[name] for fragment in fragments] for name in self.learner_group.families[family]}
+        results = self._trainers[family].learn(learners, rollouts, self._env_steps)
         if results:
             self.metrics.aggregate(results, key=LEARNER_RESULTS)
-        self._log_actions(name, rollouts)
-        if name in self._statistics:
-            self._update_normalizer(name, rollouts)
+        for name, own in rollouts.items():
+            self._log_actions(name, own)
+            if name in self._statistics:
+                self._update_normalizer(name, own, learners)
 
-    def _update_normalizer(self, name: str, rollouts: list[Rollout]) -> None:
+    def _update_normalizer(self, name: str, rollouts: list[Rollout], learners: LearnerGroup) -> None:
         """After the update: the rows of this iteration were normalised as they were when they were sampled."""
         statistics = self._statistics[name]
         for rollout in rollouts:
@@ -111,7 +114,7 @@ class Team(Algorithm):
         def use(learner: Learner) -> None:
             learner.module[name].unwrapped().normalizer.use(statistics)
 
-        self.learner_group.children[name].foreach_learner(use)
+        learners.foreach_learner(use)
 
     def _log_actions(self, name: str, rollouts: list[Rollout]) -> None:
         """The distribution of the actions taken: the share of each, or mean and deviation of continuous ones."""
@@ -154,7 +157,7 @@ class Team(Algorithm):
             state["team"] = {
                 "env_steps": self._env_steps,
                 "random": self._random.get_state(),
-                "trainers": {name: trainer.get_state() for name, trainer in self._trainers.items()},
+                "trainers": {family: trainer.get_state() for family, trainer in self._trainers.items()},
                 "statistics": {name: statistics.get_state() for name, statistics in self._statistics.items()},
             }
         return state
@@ -165,18 +168,18 @@ class Team(Algorithm):
         if "team" in state:
             self._env_steps = state["team"]["env_steps"]
             self._random.set_state(state["team"]["random"])
-            for name, trainer in self._trainers.items():
-                trainer.set_state(state["team"]["trainers"][name])
+            for family, trainer in self._trainers.items():
+                trainer.set_state(state["team"]["trainers"][family])
             for name, statistics in self._statistics.items():
                 statistics.set_state(state["team"]["statistics"][name])
 
     @classmethod
     def default_resource_request(cls, config: Any) -> PlacementGroupFactory:
-        """RLlib's bundles; those of its Learners, which come last, once for every member."""
+        """RLlib's bundles; those of its Learners, which come last, once for every family."""
         request = super().default_resource_request(config)
         team = cls.get_default_config().update_from_dict(config)
         of_one = request.bundles[len(request.bundles) - team.num_learners :]
-        more = [dict(bundle) for _ in range(len(team.members) - 1) for bundle in of_one]
+        more = [dict(bundle) for _ in range(len(team.families()) - 1) for bundle in of_one]
         return PlacementGroupFactory(bundles=[*request.bundles, *more], strategy=team.placement_strategy)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import gymnasium as gym
@@ -85,27 +85,39 @@ class TeamConfig(AlgorithmConfig):
                 f"TeamConfig.environment(env={self.env!r}): must be a subclass of environments.base.ArrayEnv"
             )
 
+    def families(self) -> dict[str, list[str]]:
+        """Who learns in one Learner: members with the same algorithm and hyperparameters, if the algorithm shares it.
+
+        Returns:
+            name of the family -> its members: ``stocks`` for a member alone, ``stocks+2`` for it and two others.
+        """
+        alike: dict[Any, list[str]] = {}
+        for name, algorithm in self.members.items():
+            key = (type(algorithm), algorithm.params.model_dump_json()) if algorithm.shares_learner else name
+            alike.setdefault(key, []).append(name)
+        return {f"{names[0]}+{len(names) - 1}" if len(names) > 1 else names[0]: names for names in alike.values()}
+
     def get_default_learner_class(self) -> type:
         """The first member's: RLlib asks for one, the members' own configurations decide."""
         name, algorithm = next(iter(self.members.items()))
         return algorithm.learner_config(self.policies[name].action_space or gym.spaces.Discrete(2)).learner_class
 
-    def member_config(self, name: str, action_space: gym.Space[Any]) -> AlgorithmConfig:
-        """The configuration of one member's Learners: its algorithm's, on the team's resources."""
-        config = self.members[name].learner_config(action_space)
+    def family_config(self, names: Sequence[str], action_space: gym.Space[Any]) -> AlgorithmConfig:
+        """The configuration of one family's Learners: its algorithm's, on the team's resources."""
+        config = self.members[names[0]].learner_config(action_space)
         config.learners(
             num_learners=self.num_learners,
             num_gpus_per_learner=self.num_gpus_per_learner,
             num_cpus_per_learner=self.num_cpus_per_learner,
         )
         config.debugging(seed=self.seed)
-        config.multi_agent(policies={name: PolicySpec()}, policy_mapping_fn=_group_is_policy)
+        config.multi_agent(policies={name: PolicySpec() for name in names}, policy_mapping_fn=_group_is_policy)
         return config
 
     def build_learner_group(
         self, *, env: Any = None, spaces: Any = None, rl_module_spec: Any = None, placement_group: Any = None
     ) -> LearnerGroup:
-        """One LearnerGroup for each member."""
+        """One LearnerGroup for each family."""
         return TeamLearnerGroup(config=self, module_spec=rl_module_spec, placement_group=placement_group)
 
     def get_multi_rl_module_spec(

@@ -1,4 +1,4 @@
-"""One LearnerGroup made of one per member, so that each member learns with a Learner class of its own."""
+"""One LearnerGroup made of one per family, so that each algorithm learns with a Learner class of its own."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ WEIGHTS = f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}"
 
 
 class TeamLearnerGroup(LearnerGroup):
-    """Contains an ordinary LearnerGroup for each member, and answers for all of them.
+    """Contains an ordinary LearnerGroup for each family (``TeamConfig.families``), and answers for all of them.
 
-    A checkpoint holds ``<member>/learner/rl_module/<group>`` for each, so every policy can be loaded alone. Asked for
+    A checkpoint holds ``<family>/learner/rl_module/<member>`` for each, so every policy can be loaded alone. Asked for
     weights, as RLlib does to synchronise its samplers, it gives those of all members merged.
+
+    Attributes:
+        families: family -> its members.
+        children: family -> its Learners.
     """
 
     def __init__(self, *, config: Any, module_spec: MultiRLModuleSpec, placement_group: Any = None) -> None:
         self.config = config.copy(copy_frozen=False)
         self.module_spec = module_spec
         self._is_shut_down = False
-        self.children: dict[
-            str, LearnerGroup
-        ] = {}  # filled one by one: shutdown() must find those built before a failure
-        for name in config.members:
-            spec = module_spec.rl_module_specs[name]
-            self.children[name] = LearnerGroup(
-                config=config.member_config(name, spec.action_space),
-                module_spec=MultiRLModuleSpec(rl_module_specs={name: spec}),
+        self.families: dict[str, list[str]] = config.families()
+        self.children: dict[str, LearnerGroup] = {}
+        for family, names in self.families.items():  # one by one: shutdown() must find those built before a failure
+            specs = {name: module_spec.rl_module_specs[name] for name in names}
+            self.children[family] = LearnerGroup(
+                config=config.family_config(names, specs[names[0]].action_space),
+                module_spec=MultiRLModuleSpec(rl_module_specs=specs),
                 placement_group=placement_group,
             )
 
@@ -46,7 +49,7 @@ class TeamLearnerGroup(LearnerGroup):
         return not self.is_local
 
     def get_state(self, components: Any = None, *, not_components: Any = None, **kwargs: Any) -> dict[str, Any]:
-        """All members' weights merged if ``components`` asks for weights only; each member's whole state otherwise."""
+        """All members' weights merged if ``components`` asks for weights only; each family's whole state otherwise."""
         asked = force_list(components) if components is not None else []
         if asked and all(component.startswith(WEIGHTS) for component in asked):
             return {COMPONENT_LEARNER: self._weights(asked)}
@@ -63,25 +66,27 @@ class TeamLearnerGroup(LearnerGroup):
     def _weights(self, components: list[str]) -> dict[str, Any]:
         """What samplers need: of on-policy members the critics too, which they evaluate; of others the policy alone."""
         merged: dict[str, Any] = {COMPONENT_RL_MODULE: {}}
-        for name, child in self._asked(components):
-            inference_only = not self.config.members[name].on_policy
-            state = child.get_state(components=WEIGHTS, inference_only=inference_only)[COMPONENT_LEARNER]
-            merged[COMPONENT_RL_MODULE].update(state[COMPONENT_RL_MODULE])
+        for family, names in self._asked(components):
+            inference_only = not self.config.members[names[0]].on_policy
+            wanted = [f"{WEIGHTS}/{name}" for name in names]
+            state = self.children[family].get_state(components=wanted, inference_only=inference_only)
+            merged[COMPONENT_RL_MODULE].update(state[COMPONENT_LEARNER][COMPONENT_RL_MODULE])
         return merged
 
-    def _asked(self, components: list[str]) -> Iterator[tuple[str, LearnerGroup]]:
-        for name, child in self.children.items():
-            if WEIGHTS in components or f"{WEIGHTS}/{name}" in components:
-                yield name, child
+    def _asked(self, components: list[str]) -> Iterator[tuple[str, list[str]]]:
+        for family, members in self.families.items():
+            names = [name for name in members if WEIGHTS in components or f"{WEIGHTS}/{name}" in components]
+            if names:
+                yield family, names
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Restores the members that are in ``state``."""
+        """Restores the families that are in ``state``."""
         for name, child in self.children.items():
             if name in state:
                 child.set_state(state[name])
 
     def get_checkpointable_components(self) -> list[tuple[str, Any]]:
-        """Each member under its own name."""
+        """Each family under its name."""
         return list(self.children.items())
 
     def get_ctor_args_and_kwargs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -89,11 +94,11 @@ class TeamLearnerGroup(LearnerGroup):
         return (), {"config": self.config, "module_spec": self.module_spec}
 
     def foreach_learner(self, func: Callable[..., Any], **kwargs: Any) -> list[Any]:
-        """Calls ``func(learner)`` on every Learner of every member."""
+        """Calls ``func(learner)`` on every Learner of every family."""
         return [result for child in self.children.values() for result in child.foreach_learner(func, **kwargs)]
 
     def shutdown(self) -> None:
-        """Shuts every member's Learners down."""
+        """Shuts every family's Learners down."""
         for child in self.children.values():
             child.shutdown()
         self._is_shut_down = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ def load_policies(checkpoint: str | Path) -> dict[str, Policy]:
         (config,), _ = pickle.load(file)["ctor_args_and_kwargs"]
     policies = {}
     for name, algorithm in config["members"].items():
-        at = root / COMPONENT_LEARNER_GROUP / name / COMPONENT_LEARNER / COMPONENT_RL_MODULE / name
+        (at,) = root.glob(f"{COMPONENT_LEARNER_GROUP}/*/{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}/{glob.escape(name)}")
         module = RLModule.from_checkpoint(at)
         policies[name] = Policy(algorithm, module, module.action_space)
     return policies

@@ -1,0 +1,43 @@
+"""The networks: RLlib's own, with the few things that are done otherwise."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from policies.modules import Tanh
+from policies.ppo import PPO, PPOParams
+
+
+def test_tanh_is_tanh():
+    hidden = torch.cat([torch.linspace(-12, 12, 10_001), torch.tensor([-1e9, -1e-6, 0.0, 1e-6, 1e9])]).requires_grad_()
+    torch.testing.assert_close(Tanh()(hidden * 1.0), torch.tanh(hidden), atol=2e-7, rtol=0)
+    found, expected = (torch.autograd.grad(f(hidden * 1.0).sum(), hidden)[0] for f in (Tanh(), torch.tanh))
+    torch.testing.assert_close(found, expected, atol=5e-7, rtol=0)
+
+
+@pytest.mark.parametrize(("activation", "layer"), [("tanh", Tanh), ("relu", nn.ReLU)])
+def test_a_module_walks_through_its_towers(activation, layer):
+    space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+    ppo = PPO(PPOParams(activation=activation, normalize_observations=False, hidden=(5, 4)))
+    module = ppo.module_spec(gym.spaces.Box(-1, 1, (3,), np.float32), space, inference_only=False).build()
+    actor, critic = (nn.Sequential(*tower) for tower in module.towers())
+    obs = torch.randn(6, 3)
+    out = module.forward_train({"obs": obs})
+    torch.testing.assert_close(actor(obs), out["action_dist_inputs"][:, :2])
+    torch.testing.assert_close(
+        module.forward_exploration({"obs": obs})["action_dist_inputs"], out["action_dist_inputs"]
+    )
+    torch.testing.assert_close(critic(obs).squeeze(-1), module.compute_values({"obs": obs}))
+    assert [type(each) for each in actor] == [nn.Linear, layer, nn.Linear, layer, nn.Linear]
+
+
+def test_modes_are_told_apart_although_no_layer_is_told():
+    module = PPO().module_spec(gym.spaces.Box(-1, 1, (3,)), gym.spaces.Discrete(2), inference_only=False).build()
+    module.eval()
+    assert not module.training
+    module.forward_train({"obs": torch.randn(1, 3)})
+    assert module.training
+    module.forward_inference({"obs": torch.randn(1, 3)})
+    assert module.training
