@@ -7,35 +7,45 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-from wealtharena.bench.sheets import Sheet, machine_line, scaling_sheets, throughput_sheets
+from wealtharena.bench.sheets import Document, Sheet, machine_line, scaling_sheets, throughput_sheets
 from wealtharena.evidence.files import write_whole
 
 RESULTS = Path(__file__).parent / "results"
 BEGIN, END = "<!-- performance: begin -->\n", "<!-- performance: end -->\n"
+SHEETS: Mapping[str, Callable[[Document], tuple[Sheet, ...]]] = {
+    "throughput": throughput_sheets,
+    "scaling": scaling_sheets,
+}
 _SECTION = """\
 <!-- made by python -m wealtharena.bench.performance README.md, of {folder}/*.json -->
 
 <!-- not run: takes minutes -->
 ```bash
-wealtharena bench throughput --json {folder}/throughput.json
-wealtharena bench scaling --json {folder}/scaling.json
+{commands}
 ```
 
-Measured on {machine} Medians, all that is compared in turn.
-
-{tables}
+{parts}
 """
 
 
-def section(throughput: Mapping[str, Any], scaling: Mapping[str, Any]) -> str:
-    """What stands between the two markers."""
-    sheets = (*throughput_sheets(throughput), *scaling_sheets(scaling))
+def section(documents: Mapping[str, Document]) -> str:
+    """What stands between the two markers.
+
+    Args:
+        documents: ``throughput``, ``scaling`` or both -> what the command of that name wrote.
+    """
     folder = f"wealtharena/bench/{RESULTS.name}"
-    return _SECTION.format(folder=folder, machine=machine_line(throughput), tables="\n\n".join(map(markdown, sheets)))
+    commands = "\n".join(f"wealtharena bench {name} --json {folder}/{name}.json" for name in documents)
+    parts = (_part(name, document) for name, document in documents.items())
+    return _SECTION.format(folder=folder, commands=commands, parts="\n\n".join(parts))
+
+
+def _part(name: str, document: Document) -> str:
+    tables = map(markdown, SHEETS[name](document))
+    return "\n\n".join((f"`bench {name}`, measured on {machine_line(document)}", *tables))
 
 
 def markdown(sheet: Sheet) -> str:
@@ -57,15 +67,15 @@ def renewed(readme: str, content: str) -> str:
     return f"{before}{BEGIN}{content}{END}{after}"
 
 
-def recorded() -> tuple[dict[str, Any], dict[str, Any]]:
-    """The documents that came with the code: throughput and scaling."""
-    throughput, scaling = (json.loads((RESULTS / f"{name}.json").read_text()) for name in ("throughput", "scaling"))
-    return throughput, scaling
+def recorded() -> dict[str, Document]:
+    """The documents that came with the code."""
+    paths = {name: RESULTS / f"{name}.json" for name in SHEETS}
+    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.is_file()}
 
 
 def main(readme: Path) -> None:
     """Renews the section in place."""
-    text = renewed(readme.read_text(encoding="utf-8"), section(*recorded()))
+    text = renewed(readme.read_text(encoding="utf-8"), section(recorded()))
 
     def write(path: Path) -> None:
         path.write_text(text, encoding="utf-8")

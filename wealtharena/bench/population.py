@@ -48,7 +48,11 @@ class Population:
         ).build_algo()
         self._agent_steps, self._sampling = 0, 0.0
         self._count(self._team.env_runner)
+        before = memory.resident()
+        memory.reset_peak()
         self._team.train()
+        # Of the first iteration: what later ones free stays resident, and hides what they need.
+        self._peak = memory.peak() - before
 
     def _count(self, runner: Any) -> None:
         """From now on, what the runner samples is counted and timed."""
@@ -72,11 +76,8 @@ class Population:
 
     def held(self) -> dict[str, float]:
         """Bytes per agent-step: of the columns it is stored in, and of the memory that an iteration needs at most."""
-        stored = stored_bytes(self._team.env_runner.sample()) / self._agent_steps
-        memory.reset_peak()
-        before = memory.resident()
-        self._team.train()
-        return {"stored_bytes": stored, "peak_bytes": (memory.peak() - before) / self._agent_steps}
+        held = stored_bytes(self._team.env_runner.sample())
+        return {"stored_bytes": held / self._agent_steps, "peak_bytes": self._peak / self._agent_steps}
 
 
 def measure_agents(plan: PopulationPlan) -> dict[str, Any]:

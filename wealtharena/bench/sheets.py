@@ -9,6 +9,7 @@ from typing import Any
 from wealtharena.bench.requirements import CUDA, SCALING, THROUGHPUT, Requirement, figures, measured
 
 MISSED = "MISSED"
+BUSY = 1.0  # load: so many processes were running, on average, before a measurement began
 Row = tuple[str, ...]
 Document = Mapping[str, Any]
 
@@ -52,12 +53,14 @@ def verdicts(document: Document, requirements: Sequence[Requirement]) -> Sheet:
 
 
 def machine_line(document: Document) -> str:
-    """What it was measured on, in a sentence."""
+    """What it was measured on, and what to mind about it."""
     box = document["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in box["versions"].items())
+    quick = " Fewer and shorter measurements (--quick)." if document["quick"] else ""
+    busy = " It was busy with other work: expect better of a quiet machine." if box["load"] > BUSY else ""
     return (
         f"{box['processor']}, {box['cores']} cores (load {box['load']:.1f} before it began), {_threads(box)}, "
-        f"{box['device']}; {packages}."
+        f"{box['device']}; {packages}.{quick}{busy}"
     )
 
 
