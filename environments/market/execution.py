@@ -122,8 +122,9 @@ def room(held_EN: Tensor, target_EN: Tensor, fill_EN: Tensor, net_E1: Tensor, cl
 
 
 def _fit(free: Tensor, wanted: Tensor) -> Tensor:
-    """The factor in [0, 1] that makes ``wanted`` fit into ``free``; any where nothing is wanted."""
-    return (free.clamp(min=0.0) / wanted.clamp(min=torch.finfo(torch.float64).tiny)).clamp(max=1.0)
+    """The factor in [0, 1] that makes ``wanted`` fit into ``free``; 1 where nothing is wanted."""
+    free = free.clamp(min=0.0)
+    return torch.where(wanted > free, free / wanted, 1.0)
 
 
 def fill(

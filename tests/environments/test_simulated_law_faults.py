@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from environments.market import bar, env, execution, ledger, quotes, rewards, risk, roster, simulation, world
+from environments.market import env, execution, impact, ledger, quotes, rewards, risk, roster, simulation, world
 from environments.market.env import MarketEnv
 from environments.market.execution import Costs
 from environments.market.seats import Seat
@@ -109,9 +109,9 @@ FAULTS = [
     Fault(
         "buying makes cheaper",
         accounts.prices_are_not_traded_but_for_permanent_impact,
-        bar,
-        "_moved",
-        result(lambda found, *_: None if found is None else -found),
+        impact,
+        "per_asset",
+        result(lambda found, *_: -found),
     ),
     Fault(
         "linear impact is not halved",
@@ -145,9 +145,9 @@ FAULTS = [
     Fault(
         "prices give way twice",
         accounts.a_round_trip_never_gains,
-        bar,
-        "_moved",
-        result(lambda found, *_: None if found is None else 2 * found),
+        impact,
+        "per_asset",
+        result(lambda found, *_: 2 * found),
     ),
     Fault(
         "a signal of one is more",

@@ -141,8 +141,11 @@ def best_band(market: Market) -> Band:
         return Band(target, target)
 
     def surplus(gap: float) -> float:
+        band = _band(market, gap)
+        if band.low >= band.high:  # a borrower's purchase costs equity: below some gap the ends cross
+            return -math.inf
         promised = float(market.growth(np.array(target))) - (market.sigma * gap) ** 2 / 2
-        return band_growth(market, _band(market, gap)) - promised
+        return band_growth(market, band) - promised
 
     return _band(market, _root(surplus, 0.0, widest))
 
