@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,16 +20,8 @@ from policies.rollout import Rollout
 from policies.statistics import RunningStatistics
 from wealtharena.team.config import NO_EVALUATION, TeamConfig
 from wealtharena.team.learner_group import TeamLearnerGroup
-from wealtharena.team.runner import ArrayEnvRunner, Fragment
-
-
-@dataclass(frozen=True)
-class _Sampled:
-    """What came back from one runner: a fragment and its metrics, or the traceback of what went wrong."""
-
-    fragment: Fragment | None
-    metrics: Any
-    error: str | None = None
+from wealtharena.team.runner import Fragment
+from wealtharena.team.sampling import env_steps_of, sample
 
 
 class Team(Algorithm):
@@ -67,7 +57,7 @@ class Team(Algorithm):
         """Samples a fragment from every runner, lets every member learn from it, and sends the new weights out."""
         with self.metrics.log_time(("timers", "sample")):
             fragments = self._sample()
-        self._env_steps += sum(_env_steps(fragment) for fragment in fragments)
+        self._env_steps += env_steps_of(fragments)
         with self._random.active():
             for family in self.learner_group.families:
                 with self.metrics.log_time(("timers", f"learn_{family}")):
@@ -76,21 +66,7 @@ class Team(Algorithm):
             self._sync_weights()
 
     def _sample(self) -> list[Fragment]:
-        env_steps = self._env_steps
-
-        def sample(runner: ArrayEnvRunner) -> _Sampled:
-            try:
-                return _Sampled(runner.sample(env_steps=env_steps), runner.get_metrics())
-            except Exception:
-                return _Sampled(None, None, traceback.format_exc())
-
-        remote = self.config.num_env_runners > 0
-        results = self.env_runner_group.foreach_env_runner(sample, local_env_runner=not remote)
-        failures = [result.error for result in results if result.error is not None]
-        if failures:
-            raise RuntimeError(f"sampling failed in {len(failures)} of {len(results)} runners:\n{failures[0]}")
-        if not results:
-            raise RuntimeError("no runner returned a sample: all of them are lost")
+        results = sample(self.env_runner_group, self._env_steps)
         self.metrics.aggregate([result.metrics for result in results], key=ENV_RUNNER_RESULTS)
         return [result.fragment for result in results if result.fragment is not None]
 
@@ -181,11 +157,6 @@ class Team(Algorithm):
         of_one = request.bundles[len(request.bundles) - team.num_learners :]
         more = [dict(bundle) for _ in range(len(team.families()) - 1) for bundle in of_one]
         return PlacementGroupFactory(bundles=[*request.bundles, *more], strategy=team.placement_strategy)
-
-
-def _env_steps(fragment: Fragment) -> int:
-    rollout = next(iter(fragment.values()))
-    return rollout.steps * rollout.reward.shape[1]
 
 
 def _action_figures(taken: np.ndarray[Any, Any], space: Any) -> dict[str, float]:
