@@ -1,0 +1,134 @@
+"""What ``bench samples`` found, as rows and as a sheet."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from wealtharena.bench.race import EVERYBODY, GOAL, Attempt, Contender, Race, confirmed
+from wealtharena.bench.samples import DEFAULTS, ZOO, Ended
+from wealtharena.bench.sheets import MISSED, Row, Sheet
+from wealtharena.evidence.aggregate import aggregate, interquartile_mean
+from wealtharena.evidence.evaluation import versions
+
+REQUIRED = 0.5
+"""Of the other side's samples, at most."""
+
+
+def document(ended: Sequence[Ended], *, quick: bool) -> dict[str, Any]:
+    """What ``--json`` writes, of the seeds that both sides have trained: see README, "How few samples?"."""
+    races = {one.race.name: one.race for one in ended}
+    machine = {"platform": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()}
+    return {
+        "quick": quick,
+        "goal": GOAL,
+        "rows": [row for race in races.values() for row in _rows(race, [one for one in ended if one.race == race])],
+        "settings": {name: _settings(race) for name, race in races.items()},
+        "machine": machine,
+        "versions": versions(),
+    }
+
+
+def samples_sheet(content: Mapping[str, Any]) -> Sheet:
+    """A row for each score."""
+    title = f"samples to {content['goal']:.0%}"
+    columns = (title, DEFAULTS.name, "reached", ZOO.name, "reached", "ratio", "95%", "needs", "")
+    return Sheet(columns, tuple(_cells(row) for row in content["rows"]))
+
+
+def progress(ended: Ended) -> str:
+    """A line about a training that has come to its end."""
+    attempt = ended.attempt
+    last = ", ".join(
+        f"{curve[-1].share:.1%}" if len(attempt.curves) == 1 else f"{name} {curve[-1].share:.1%}"
+        for name, curve in attempt.curves.items()
+        if name != EVERYBODY
+    )
+    return (
+        f"{ended.race.name}, {ended.contender.name}, seed {attempt.seed}: {last or 'nothing'} of the optimum after "
+        f"{attempt.env_steps:,} samples, {attempt.seconds:.0f} s"
+    )
+
+
+def _rows(race: Race, ended: Sequence[Ended]) -> list[dict[str, Any]]:
+    ours, theirs = (
+        {one.attempt.seed: one.attempt for one in ended if one.contender.name == side.name} for side in (DEFAULTS, ZOO)
+    )
+    seeds = sorted(ours.keys() & theirs.keys())
+    if not seeds:
+        return []
+    pairs = [(ours[seed], theirs[seed]) for seed in seeds]
+    if len(race.algorithms) == 1:
+        return [_row(race.name, score, pairs, required=REQUIRED) for score in race.algorithms]
+    members = [_row(f"{race.name}/{score}", score, pairs, required=None) for score in race.algorithms]
+    return [_row(race.name, EVERYBODY, pairs, required=REQUIRED), *members]
+
+
+def _row(case: str, score: str, pairs: Sequence[tuple[Attempt, Attempt]], *, required: float | None) -> dict[str, Any]:
+    """The ratio of each seed's samples, which both sides were tried in the same episodes for; and their IQM."""
+    ours, theirs = (_side(score, attempts) for attempts in zip(*pairs, strict=True))
+    ratios = np.array(ours["counted"]) / np.array(theirs["counted"])
+    ratio = aggregate(ratios[:, None])
+    return {
+        "case": case,
+        "ratio": ratio.value,
+        "ratio_low": ratio.low,
+        "ratio_high": ratio.high,
+        "ratios": ratios.tolist(),
+        "required": required,
+        "passed": None
+        if required is None
+        else ours["reached"] == len(pairs) and bool(interquartile_mean(ratios) <= required),
+        "seeds": [attempt.seed for attempt, _ in pairs],
+        "defaults": ours,
+        "rl_zoo": theirs,
+    }
+
+
+def _side(score: str, attempts: Sequence[Attempt]) -> dict[str, Any]:
+    """A training that never got there counts as if it had at its end."""
+    curves = [attempt.curves.get(score, ()) for attempt in attempts]
+    points = [confirmed(curve) for curve in curves]
+    counted = [
+        attempt.env_steps if point is None else point.env_steps for attempt, point in zip(attempts, points, strict=True)
+    ]
+    return {
+        "samples": aggregate(np.array(counted, dtype=np.float64)[:, None]).as_dict(),
+        "reached": sum(point is not None for point in points),
+        "counted": counted,
+        "seconds": median(attempt.seconds for attempt in attempts),
+        "curves": [[[point.env_steps, point.seconds, point.share] for point in curve] for curve in curves],
+    }
+
+
+def _settings(race: Race) -> dict[str, Any]:
+    return {side: _setting(race, contender) for side, contender in (("defaults", DEFAULTS), ("rl_zoo", ZOO))}
+
+
+def _setting(race: Race, contender: Contender) -> dict[str, Any]:
+    members = {
+        name: {"algorithm": type(algorithm).__name__, "params": algorithm.params.model_dump(mode="json")}
+        for name, algorithm in contender.team(race).items()
+    }
+    return {"copies": contender.copies, "fragment": contender.fragment, "members": members}
+
+
+def _cells(row: Mapping[str, Any]) -> Row:
+    seeds = len(row["seeds"])
+    sides = (cell for side in ("defaults", "rl_zoo") for cell in _side_cells(row[side], seeds))
+    low, high = row["ratio_low"], row["ratio_high"]
+    interval = "" if low is None else f"{low:.2f} to {high:.2f}"
+    if row["required"] is None:
+        return row["case"], *sides, f"{row['ratio']:.2f}", interval, "", ""
+    verdict = "met" if row["passed"] else MISSED
+    return row["case"], *sides, f"{row['ratio']:.2f}", interval, f"<= {row['required']:.2f}", verdict
+
+
+def _side_cells(side: Mapping[str, Any], seeds: int) -> Row:
+    more = "" if side["reached"] == seeds else "> "
+    return f"{more}{side['samples']['value']:,.0f}", f"{side['reached']} of {seeds}"
