@@ -102,7 +102,7 @@ def load_experiment(config: str, overrides: Iterable[str] = (), *, for_training:
     """
     document = read_document(config, overrides)
     spec = validate(ExperimentSpec, document)
-    environment = _load_class(ArrayEnv, spec.environment.class_, document, ("environment", "class"))
+    environment = load_class(ArrayEnv, spec.environment.class_, document, ("environment", "class"))
     params = validate(environment.Params, document, ENVIRONMENT)
     members = {group: _member(group, spec, document) for group in spec.members}
     test_params = _test_params(environment, params, spec, document)
@@ -166,12 +166,16 @@ def _window_of(params: BaseModel) -> WindowSpec:
 
 def _member(group: str, spec: ExperimentSpec, document: Document) -> Algorithm:
     path = ("members", group)
-    algorithm = _load_class(Algorithm, spec.members[group].algorithm, document, (*path, "algorithm"))
+    algorithm = load_class(Algorithm, spec.members[group].algorithm, document, (*path, "algorithm"))
     return algorithm(validate(algorithm.Params, document, (*path, "params")))
 
 
-def _load_class(base: type[Any], target: str, document: Document, path: KeyPath) -> type[Any]:
-    """The class that ``module:Class`` names, checked to be one of ``base``."""
+def load_class(base: type[Any], target: str, document: Document, path: KeyPath) -> type[Any]:
+    """The class that ``module:Class`` names, checked to be one of ``base``.
+
+    Raises:
+        UserError: There is no such class; the message names the field at ``path``.
+    """
     module_name, class_name = target.split(":")
     try:
         module = importlib.import_module(module_name)

@@ -1,0 +1,1 @@
+"""Agents as objects: made, trained, asked, saved and loaded from Python, one by one or as a team."""

@@ -1,0 +1,71 @@
+"""The agents of a team that was trained together, out of a run's folder or one of its checkpoints."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from environments.market.config import ALLOCATOR, TraderParams
+from environments.market.env import MarketEnv
+from wealtharena.agents.parts import Learned, Profile
+from wealtharena.errors import UserError
+from wealtharena.team.features import read_features
+from wealtharena.team.policy import is_checkpoint, load_config, load_policies
+from wealtharena.training.run_dir import RunDir
+
+_STATE = "algorithm_state.pkl"
+
+
+def checkpoint_at(path: Path) -> Path | None:
+    """The checkpoint that is meant: the path itself, or the best one of a run; None if it is neither.
+
+    Raises:
+        UserError: The run has no checkpoint.
+    """
+    if is_checkpoint(path):
+        return path
+    run = RunDir(path)
+    if not run.config.is_file():
+        return None
+    best = run.best()
+    if best is None:
+        hint = f"; it is a walk-forward run: name one of {run.folds}/*" if run.folds.is_dir() else ""
+        raise UserError(f"{path}: this run holds no checkpoint{hint}")
+    return best.path
+
+
+def agents_of(checkpoint: Path) -> dict[str, tuple[Profile, Learned]]:
+    """Every group's agent.
+
+    Checkpoints are pickles: read only what you trust.
+
+    Raises:
+        UserError: The checkpoint is damaged.
+    """
+    try:
+        config, policies, env_steps = load_config(checkpoint), load_policies(checkpoint), _env_steps(checkpoint)
+    except Exception as error:  # unpickling runs other people's code: anything may be raised
+        raise UserError(f"{checkpoint}: cannot be read ({type(error).__name__}: {error})") from error
+    features = read_features(checkpoint)
+    return {
+        name: (
+            Profile(name, _trader(config, name), policy.algorithm, config["seed"]),
+            Learned(policy, features.get(name), env_steps),
+        )
+        for name, policy in policies.items()
+    }
+
+
+def _env_steps(checkpoint: Path) -> int:
+    with (checkpoint / _STATE).open("rb") as file:
+        return int(pickle.load(file)["team"]["env_steps"])
+
+
+def _trader(config: Mapping[str, Any], name: str) -> TraderParams | None:
+    """What a group trades; None if it is no trader of a market."""
+    if not issubclass(config["env"], MarketEnv) or name == ALLOCATOR:
+        return None
+    traders = config["env_config"].get("traders")
+    return TraderParams.model_validate({"asset_class": name} if traders is None else traders[name])
