@@ -9,7 +9,7 @@ import importlib
 import pkgutil
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from wealtharena.document import Document, KeyPath, close_match, read_document
 from wealtharena.errors import UserError
 from wealtharena.folds import Fold, plan_folds
 from wealtharena.spec import ExperimentSpec, WindowSpec
+from wealtharena.team.provenance import Provenance, provenance_of
 from wealtharena.validation import complaint, rule_of, validate
 
 ENVIRONMENT: KeyPath = ("environment", "params")
@@ -48,6 +49,7 @@ class Experiment:
         train_dates: First and last bar of the training; None where there are no dates.
         test_dates: First and last bar of the test.
         folds: Of a walk-forward evaluation; none where there is a single test.
+        provenance: group -> its columns, and the dates of training (of the test, if that alone was asked for).
     """
 
     spec: ExperimentSpec
@@ -60,6 +62,7 @@ class Experiment:
     train_dates: tuple[str, str] | None
     test_dates: tuple[str, str] | None
     folds: tuple[Fold, ...] = ()
+    provenance: Mapping[str, Provenance] = field(default_factory=dict)
 
     def of_fold(self, fold: Fold) -> Experiment:
         """One fold as an experiment of its own, trained and tested in the fold's windows with the fold's seed."""
@@ -78,6 +81,10 @@ class Experiment:
             train_dates=(str(fold.train.start), str(fold.train.end)),
             test_dates=(str(fold.test.start), str(fold.test.end)),
             folds=(),
+            provenance={
+                name: known.model_copy(update={"windows": (fold.train,) if known.windows else ()})
+                for name, known in self.provenance.items()
+            },
         )
 
     def resolved(self) -> dict[str, Any]:
@@ -112,9 +119,9 @@ def load_experiment(config: str, overrides: Iterable[str] = (), *, for_training:
     _check_metrics(spec, members, tested.groups, document)
     notes = tested.panel.notes if isinstance(tested, MarketEnv) and tested.params.dated else ()
     folds = _folds(spec, params, tested, document)
-    return Experiment(
-        spec, environment, params, test_params, members, tested.groups, notes, _dates(trained), _dates(tested), folds
-    )
+    known = provenance_of(tested if trained is None else trained)
+    dates = _dates(trained), _dates(tested)
+    return Experiment(spec, environment, params, test_params, members, tested.groups, notes, *dates, folds, known)
 
 
 def _dates(world: ArrayEnv | None) -> tuple[str, str] | None:

@@ -124,7 +124,7 @@ class Agent:
     @property
     def feature_names(self) -> tuple[str, ...] | None:
         """Of the columns of an observation, in their order; None where its environment names none."""
-        return self.learned.feature_names
+        return self.learned.provenance.features
 
     @property
     def action_space(self) -> gym.Space[Any]:

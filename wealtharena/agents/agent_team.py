@@ -11,11 +11,9 @@ import numpy.typing as npt
 
 from wealtharena.agents.agent import Agent, Observation
 from wealtharena.agents.checkpoints import agents_of, checkpoint_at
-from wealtharena.agents.files import holds_agent, read_agent, write_agent, write_folder
+from wealtharena.agents.files import MEMBERS, holds_agent, members_at, read_agent, write_agent, write_folder
 from wealtharena.document import close_match
 from wealtharena.errors import UserError
-
-TEAM = "team"
 
 
 class AgentTeam(Mapping[str, Agent]):
@@ -61,10 +59,11 @@ class AgentTeam(Mapping[str, Agent]):
 
         def write(folder: Path) -> None:
             for group, known in learned.items():
-                (folder / TEAM / group).mkdir(parents=True)
-                write_agent(folder / TEAM / group, self[group].profile, known)
+                place = folder / MEMBERS / group
+                place.mkdir(parents=True)
+                write_agent(place, self[group].profile, known)
 
-        write_folder(Path(path), write, replaceable=_holds_team, overwrite=overwrite)
+        write_folder(Path(path), write, replaceable=lambda there: bool(members_at(there)), overwrite=overwrite)
 
     def __repr__(self) -> str:
         return f"AgentTeam({', '.join(f'{group}: {agent!r}' for group, agent in self.items())})"
@@ -79,18 +78,10 @@ def load_team(path: str | os.PathLike[str]) -> AgentTeam:
         UserError: There is no team, or it is damaged.
     """
     folder = Path(path)
-    if _holds_team(folder):
-        return AgentTeam({each.name: Agent(*read_agent(each)) for each in _members(folder)})
+    if members := members_at(folder):
+        return AgentTeam({group: Agent(*read_agent(place)) for group, place in members.items()})
     checkpoint = checkpoint_at(folder)
     if checkpoint is None:
         hint = "; one agent is loaded with Agent.load" if holds_agent(folder) else ""
         raise UserError(f"{folder}: holds no run, no checkpoint and no saved team{hint}")
     return AgentTeam({group: Agent(*parts) for group, parts in agents_of(checkpoint).items()})
-
-
-def _holds_team(folder: Path) -> bool:
-    return bool(_members(folder))
-
-
-def _members(folder: Path) -> list[Path]:
-    return sorted(each for each in folder.glob(f"{TEAM}/*") if holds_agent(each))

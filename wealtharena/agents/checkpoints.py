@@ -11,8 +11,8 @@ from environments.market.config import ALLOCATOR, TraderParams
 from environments.market.env import MarketEnv
 from wealtharena.agents.parts import Learned, Profile
 from wealtharena.errors import UserError
-from wealtharena.team.features import read_features
 from wealtharena.team.policy import is_checkpoint, load_config, load_policies
+from wealtharena.team.provenance import Provenance, read_provenance
 from wealtharena.training.run_dir import RunDir
 
 _STATE = "algorithm_state.pkl"
@@ -46,13 +46,13 @@ def agents_of(checkpoint: Path) -> dict[str, tuple[Profile, Learned]]:
     """
     try:
         config, policies, env_steps = load_config(checkpoint), load_policies(checkpoint), _env_steps(checkpoint)
+        known = read_provenance(checkpoint)
     except Exception as error:  # unpickling runs other people's code: anything may be raised
         raise UserError(f"{checkpoint}: cannot be read ({type(error).__name__}: {error})") from error
-    features = read_features(checkpoint)
     return {
         name: (
             Profile(name, _trader(config, name), policy.algorithm, config["seed"]),
-            Learned(policy, features.get(name), env_steps),
+            Learned(policy, known.get(name, Provenance()), env_steps),
         )
         for name, policy in policies.items()
     }

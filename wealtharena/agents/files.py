@@ -18,9 +18,10 @@ from wealtharena.errors import UserError
 from wealtharena.evidence.evaluation import versions
 from wealtharena.spec import GroupName, Section, Target
 from wealtharena.team.policy import Policy
+from wealtharena.team.provenance import Provenance
 from wealtharena.validation import rule_of
 
-AGENT, NETWORKS = "agent.json", "networks"
+AGENT, NETWORKS, MEMBERS = "agent.json", "networks", "members"
 
 
 class AgentFile(Section):
@@ -33,7 +34,7 @@ class AgentFile(Section):
         algorithm: As in an experiment file.
         params: All hyperparameters.
         seed: As in ``Profile``.
-        features: Names of the columns of an observation.
+        provenance: As in ``Learned``.
         env_steps: As in ``Learned``.
         versions: Of the packages that wrote it.
     """
@@ -44,7 +45,7 @@ class AgentFile(Section):
     algorithm: Target
     params: dict[str, Any]
     seed: int
-    features: tuple[str, ...] | None
+    provenance: Provenance
     env_steps: int
     versions: dict[str, str]
 
@@ -52,6 +53,11 @@ class AgentFile(Section):
 def holds_agent(folder: Path) -> bool:
     """Whether an agent was saved in a folder."""
     return (folder / AGENT).is_file()
+
+
+def members_at(folder: Path) -> dict[str, Path]:
+    """The agents of a team that was saved in a folder: group -> the agent's folder; empty if there is none."""
+    return {each.name: each for each in sorted(folder.glob(f"{MEMBERS}/*")) if holds_agent(each)}
 
 
 def write_agent(folder: Path, profile: Profile, learned: Learned) -> None:
@@ -63,7 +69,7 @@ def write_agent(folder: Path, profile: Profile, learned: Learned) -> None:
         algorithm=f"{algorithm.__module__}:{algorithm.__name__}",
         params=profile.algorithm.params.model_dump(mode="json", by_alias=True),
         seed=profile.seed,
-        features=learned.feature_names,
+        provenance=learned.provenance,
         env_steps=learned.env_steps,
         versions=versions(),
     )
@@ -89,7 +95,7 @@ def read_agent(folder: Path) -> tuple[Profile, Learned]:
     algorithm = algorithm_of(Document(str(file), content.model_dump(), {}))
     module = _networks(folder / NETWORKS, content)
     profile = Profile(content.name, content.trader, algorithm, content.seed)
-    return profile, Learned(Policy(algorithm, module, module.action_space), content.features, content.env_steps)
+    return profile, Learned(Policy(algorithm, module, module.action_space), content.provenance, content.env_steps)
 
 
 def _networks(folder: Path, content: AgentFile) -> Any:

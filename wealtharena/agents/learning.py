@@ -21,10 +21,10 @@ from wealtharena.agents.recipe import user_errors
 from wealtharena.errors import UserError
 from wealtharena.team.algorithm import Team
 from wealtharena.team.config import TeamConfig
-from wealtharena.team.features import feature_difference
 from wealtharena.team.policy import Policy
+from wealtharena.team.provenance import Provenance, feature_difference, provenance_of
 from wealtharena.training.ray_session import quiet_ray, ray_session
-from wealtharena.training.start import begin_from
+from wealtharena.training.warm_start import begin_from
 
 Memory = Mapping[str, Any]
 Row = Mapping[str, float]
@@ -79,23 +79,24 @@ def learn(profile: Profile, lesson: Lesson, before: Learned | None, memory: Memo
     with user_errors():
         world = MarketEnv(lesson.market, num_envs=1)
         profile.algorithm.check(profile.name, world.groups[profile.name].action_space)
-    names = world.feature_names[profile.name]
+    provenance = provenance_of(world)[profile.name]
     if before is not None:
-        _require_alike(profile.name, before, world, names)
+        _require_alike(profile.name, before, world)
+        provenance = before.provenance.then(provenance)
     with _some_ray(), _one_thread():
         team = _config(profile, lesson).build_algo()
         try:
             _go_on(team, profile.name, before, memory)
             curve = tuple(_iterations(team, profile.name, lesson.env_steps))
-            return _progress(team, profile, names, curve)
+            return _progress(team, profile, provenance, curve)
         finally:
             team.stop()
 
 
-def _require_alike(name: str, before: Learned, world: MarketEnv, names: tuple[str, ...]) -> None:
+def _require_alike(name: str, before: Learned, world: MarketEnv) -> None:
     group, policy = world.groups[name], before.policy
-    offered = (int(group.observation_space.shape[0]), names)
-    if difference := feature_difference((policy.features, before.feature_names), offered):
+    offered = (int(group.observation_space.shape[0]), world.feature_names[name])
+    if difference := feature_difference((policy.features, before.provenance.features), offered):
         raise UserError(f"agent {name!r}: {difference}; bring the extra columns and settings it was trained with")
     if group.action_space != policy.action_space:
         raise UserError(
@@ -136,7 +137,7 @@ def _iterations(team: Team, name: str, env_steps: int) -> Iterator[Row]:
         yield {"env_steps": float(reached), **results["groups"][name]}
 
 
-def _progress(team: Team, profile: Profile, names: tuple[str, ...], curve: tuple[Row, ...]) -> Progress:
+def _progress(team: Team, profile: Profile, provenance: Provenance, curve: tuple[Row, ...]) -> Progress:
     # The market's state is left out: the next lesson begins new episodes, perhaps in another market.
     state = team.get_state(not_components=COMPONENT_ENV_RUNNER)
     memory = {key: state[key] for key in (COMPONENT_LEARNER_GROUP, "team", "training_iteration")}
@@ -145,7 +146,7 @@ def _progress(team: Team, profile: Profile, names: tuple[str, ...], curve: tuple
     module = profile.algorithm.module_spec(observation_space, action_space, inference_only=False).build()
     module.set_state(weights)
     policy = Policy(profile.algorithm, module, action_space)
-    return Progress(Learned(policy, names, state["team"]["env_steps"]), memory, curve)
+    return Progress(Learned(policy, provenance, state["team"]["env_steps"]), memory, curve)
 
 
 @contextmanager

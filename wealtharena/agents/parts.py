@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from environments.market.config import TraderParams
 from policies.algorithm import Algorithm
 from wealtharena.team.policy import Policy
+from wealtharena.team.provenance import Provenance
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,10 @@ class Learned:
 
     Attributes:
         policy: Networks and normaliser.
-        feature_names: Of the columns of its observation; None where its environment names none.
+        provenance: The columns and the dates that it was trained on.
         env_steps: Steps of the environment that it was trained on, over all copies.
     """
 
     policy: Policy
-    feature_names: tuple[str, ...] | None
+    provenance: Provenance
     env_steps: int

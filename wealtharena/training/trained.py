@@ -8,6 +8,7 @@ from pathlib import Path
 from wealtharena.errors import UserError
 from wealtharena.experiment import Experiment
 from wealtharena.team.policy import Policy, load_policies
+from wealtharena.team.provenance import feature_difference, read_provenance
 
 
 def policies_for(experiment: Experiment, checkpoint: Path) -> Mapping[str, Policy]:
@@ -16,12 +17,12 @@ def policies_for(experiment: Experiment, checkpoint: Path) -> Mapping[str, Polic
     Raises:
         UserError: They learned on other features than the experiment's environment gives them.
     """
-    policies = load_policies(checkpoint)
+    policies, known = load_policies(checkpoint), read_provenance(checkpoint)
     for name, group in experiment.groups.items():
-        trained, offered = policies[name].module.observation_space.shape, group.observation_space.shape
-        if trained != offered:
+        learned = (policies[name].features, known[name].features if name in known else None)
+        offered = (int(group.observation_space.shape[0]), experiment.provenance[name].features)
+        if difference := feature_difference(learned, offered):
             raise UserError(
-                f"group {name} learned on {trained[0]} features and this data gives it {offered[0]}: "
-                "bring the same classes and extra columns that it was trained on"
+                f"group {name}: {difference}: bring the same classes and extra columns that it was trained on"
             )
     return policies

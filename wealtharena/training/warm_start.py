@@ -1,4 +1,4 @@
-"""Where a member's training starts: at what was learned elsewhere."""
+"""Gives a fresh team what was learned elsewhere."""
 
 from __future__ import annotations
 
