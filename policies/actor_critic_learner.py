@@ -22,6 +22,7 @@ from torch import Tensor
 
 from policies.annealing import AnnealedLearner
 from policies.distributions import categorical, gaussian
+from policies.gradients import average, clip_each
 from policies.minibatches import minibatches
 from policies.stack import StackedActorCritic, stackable
 
@@ -181,8 +182,7 @@ class ActorCriticLearner(AnnealedLearner):
         loss_PB = self.row_loss(logp_PB, entropy_PB, value_PB, rows)
         gradient_PN = networks.gradient(loss_PB.mean(dim=1).sum())
         if self.distributed:
-            torch.distributed.all_reduce(gradient_PN)
-            gradient_PN /= self.config.num_learners
+            average([gradient_PN])
         norm_P = clip_each(gradient_PN, self.config.grad_clip)
         for row, gradient_N in zip(networks.rows, gradient_PN, strict=True):
             row.grad = gradient_N
@@ -211,16 +211,3 @@ def _taken(rows: Rows, index: Sequence[Tensor], count: int) -> Rows:
 
 def _taken_alone(rows: Rows, index_B: Tensor) -> dict[str, Tensor]:
     return {key: rows[key].index_select(0, index_B) for key in rows}
-
-
-def clip_each(gradient_PN: Tensor, largest: float | None) -> Tensor:
-    """Scales each row, in place, to a norm of at most ``largest``, as RLlib does; one that is not finite to zero.
-
-    Returns:
-        The norms before, (P,).
-    """
-    norm_P = torch.linalg.vector_norm(gradient_PN, dim=1)
-    if largest is not None:
-        gradient_PN *= (largest / (norm_P + 1e-6).clamp(min=largest)).unsqueeze(1)
-    gradient_PN.nan_to_num_(posinf=0.0, neginf=0.0)
-    return norm_P

@@ -5,6 +5,7 @@ Double (van Hasselt et al. 2016), dueling (Wang et al. 2016) and n-step, with a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -12,13 +13,12 @@ import gymnasium as gym
 from pydantic import Field
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.dqn import DQNConfig
-from ray.rllib.algorithms.dqn.torch.dqn_torch_learner import DQNTorchLearner
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from torch import Tensor
 
 from policies.algorithm import Activation, Algorithm, Decision, Trainer
-from policies.annealing import AnnealedLearner
+from policies.dqn_learner import DQNLearner
 from policies.models import default_model
 from policies.modules import QModule
 from policies.off_policy import ReplayParams, ReplayTrainer
@@ -39,10 +39,6 @@ class DQNParams(ReplayParams):
     epsilon_steps: int = Field(50_000, ge=1, description="environment steps until epsilon_end, linearly")
 
 
-class DQNLearner(AnnealedLearner, DQNTorchLearner):
-    """RLlib's DQN."""
-
-
 class DQN(Algorithm):
     """DQN for Discrete actions, epsilon-greedy."""
 
@@ -57,7 +53,7 @@ class DQN(Algorithm):
         require_discrete(group, "DQN", action_space)
 
     def learner_config(self, action_space: gym.Space[Any]) -> AlgorithmConfig:
-        """RLlib's DQN with a target that follows in every update."""
+        """RLlib's DQN; our Learner moves the target after every step, RLlib's rule for it never does."""
         params = self.params
         return (
             DQNConfig()
@@ -66,7 +62,7 @@ class DQN(Algorithm):
                 lr=params.annealed(params.lr),
                 gamma=params.gamma,
                 tau=params.tau,
-                target_network_update_freq=0,
+                target_network_update_freq=math.inf,
                 double_q=params.double,
                 dueling=params.dueling,
                 n_step=params.n_step,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -11,19 +11,18 @@ import torch
 from pydantic import Field, PositiveInt
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.sac import SACConfig
-from ray.rllib.algorithms.sac.torch.sac_torch_learner import SACTorchLearner
 from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from torch import Tensor
 
 from policies.algorithm import Activation, Algorithm, Decision, Trainer
-from policies.annealing import AnnealedLearner
 from policies.models import default_model
 from policies.modules import SoftActorCriticModule
 from policies.off_policy import ReplayParams, ReplayTrainer
+from policies.sac_learner import SACLearner
 from policies.spaces import require_box, require_discrete_or_box
-
-_TEMPERATURE = "log_temperature"
+from policies.state_action import StateActionCatalog
 
 
 class SACParams(ReplayParams):
@@ -40,33 +39,6 @@ class SACParams(ReplayParams):
         description="entropy the temperature aims at; null: -U for continuous actions, log(n)/2 for n discrete ones",
     )
     discrete: bool = Field(False, description="allow Discrete actions (Christodoulou 2019)")
-
-
-class TemperatureLearner(AnnealedLearner, SACTorchLearner):
-    """RLlib's SAC Learner with the temperature in its state: RLlib saves the temperature's optimiser alone."""
-
-    def get_state(
-        self,
-        components: str | Collection[str] | None = None,
-        *,
-        not_components: str | Collection[str] | None = None,
-        **kwargs: Any,
-    ) -> dict[str, Any]:
-        """The Learner's state, and each module's log temperature."""
-        state: dict[str, Any] = super().get_state(components, not_components=not_components, **kwargs)
-        if self._check_component(_TEMPERATURE, components, not_components):
-            state[_TEMPERATURE] = {
-                module_id: self.curr_log_alpha[module_id].detach().cpu().numpy()
-                for module_id in self.module.keys()  # noqa: SIM118  (a MultiRLModule iterates otherwise)
-            }
-        return state
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Restores in place: the temperature's optimiser holds on to the tensor."""
-        super().set_state(state)
-        for module_id, value in state.get(_TEMPERATURE, {}).items():
-            log_temperature = self.curr_log_alpha[module_id]
-            log_temperature.data.copy_(torch.as_tensor(value, device=log_temperature.device))
 
 
 class SAC(Algorithm):
@@ -93,11 +65,11 @@ class SAC(Algorithm):
             require_box(group, "SAC", action_space, remedy)
 
     def learner_config(self, action_space: gym.Space[Any]) -> AlgorithmConfig:
-        """RLlib's SAC with targets that follow in every update."""
+        """RLlib's SAC; our Learner moves the targets after every step, RLlib's rule for them never does."""
         params = self.params
         return (
             SACConfig()
-            .learners(learner_class=TemperatureLearner)
+            .learners(learner_class=SACLearner)
             .training(
                 actor_lr=params.annealed(params.actor_lr),
                 critic_lr=params.annealed(params.critic_lr),
@@ -106,7 +78,7 @@ class SAC(Algorithm):
                 target_entropy=self._target_entropy(action_space),
                 gamma=params.gamma,
                 tau=params.tau,
-                target_network_update_freq=0,
+                target_network_update_freq=math.inf,
                 twin_q=True,
                 n_step=params.n_step,
                 grad_clip=params.grad_clip,
@@ -124,6 +96,14 @@ class SAC(Algorithm):
     def module_class(self) -> type[TorchRLModule]:
         """Policy, twin Q networks and targets."""
         return SoftActorCriticModule
+
+    def module_spec(
+        self, observation_space: gym.Space[Any], action_space: gym.Space[Any], *, inference_only: bool
+    ) -> RLModuleSpec:
+        """Continuous critics take state and action side by side."""
+        spec = super().module_spec(observation_space, action_space, inference_only=inference_only)
+        spec.catalog_class = StateActionCatalog
+        return spec
 
     def trainer(self, groups: Sequence[str], seed: int) -> Trainer:
         """Updates on replayed transitions."""

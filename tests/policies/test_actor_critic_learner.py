@@ -14,7 +14,7 @@ from torch import nn
 
 from policies.a2c import A2C, A2CParams
 from policies.actor_critic import ActorCritic
-from policies.actor_critic_learner import clip_each
+from policies.gradients import clip_each
 from policies.minibatches import minibatches
 from policies.ppo import PPO, PPOParams
 from policies.stack import StackedActorCritic

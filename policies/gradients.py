@@ -1,0 +1,33 @@
+"""What happens to a gradient between the backward pass and the optimiser: averaged over Learners, clipped.
+
+P members or networks, N parameters of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def average(gradients: Sequence[Tensor]) -> None:
+    """Replaces gradients by their means over all Learners, in one message."""
+    joined = torch.cat([gradient.flatten() for gradient in gradients])
+    torch.distributed.all_reduce(joined)
+    joined /= torch.distributed.get_world_size()
+    for gradient, mean in zip(gradients, joined.split([each.numel() for each in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
+
+
+def clip_each(gradient_PN: Tensor, largest: float | None) -> Tensor:
+    """Scales each row, in place, to a norm of at most ``largest``, as RLlib does; one that is not finite to zero.
+
+    Returns:
+        The norms before, (P,).
+    """
+    norm_P = torch.linalg.vector_norm(gradient_PN, dim=1)
+    if largest is not None:
+        gradient_PN *= (largest / (norm_P + 1e-6).clamp(min=largest)).unsqueeze(1)
+    gradient_PN.nan_to_num_(posinf=0.0, neginf=0.0)
+    return norm_P

@@ -1,0 +1,40 @@
+"""How Learners compute, whatever they learn: precision and the size of what is computed at once."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+import torch
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+
+Precision = Literal["float32", "bf16"]
+
+
+@dataclass(frozen=True)
+class LearnerOptions:
+    """Options of our Learners, which travel in ``AlgorithmConfig.learner_config_dict``.
+
+    Attributes:
+        precision: ``bf16`` computes the networks' products in bfloat16; parameters, losses and optimisers stay float32.
+        accumulate: Minibatches whose mean gradient makes one step.
+    """
+
+    precision: Precision = "float32"
+    accumulate: int = 1
+
+    @classmethod
+    def of(cls, config: AlgorithmConfig) -> Self:
+        """Those that ``put`` put into a configuration; the defaults where it put none."""
+        return cls(**config.learner_config_dict.get(cls.__name__, {}))
+
+    def put(self, config: AlgorithmConfig) -> None:
+        """Puts them into the configuration of a Learner."""
+        config.training(learner_config_dict={**config.learner_config_dict, type(self).__name__: asdict(self)})
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
+        """Where networks are computed."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(device.type, dtype=torch.bfloat16)
