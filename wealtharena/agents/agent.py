@@ -17,10 +17,12 @@ from torch import Tensor
 
 from policies.algorithm import Algorithm
 from policies.randomness import RandomStream
+from wealtharena.agents.alone import Source, Window, market_of
+from wealtharena.agents.evaluating import evaluate_alone
 from wealtharena.agents.files import holds_agent, read_agent, write_agent, write_folder
 from wealtharena.agents.learning import Lesson, Memory, Row, learn
 from wealtharena.agents.parts import Learned, Profile
-from wealtharena.agents.recipe import Source, Window, market_of, profile_of
+from wealtharena.agents.recipe import profile_of
 from wealtharena.errors import UserError
 
 Observation = npt.ArrayLike | Tensor
@@ -181,6 +183,28 @@ class Agent:
         self._lessons += 1
         self._curve += progress.curve
         return self
+
+    def evaluate(
+        self, data: Source, *, window: Window | None = None, market: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Any]:
+        """Tests it, trading alone, on prices that it was not trained on. Deterministic; needs no Ray.
+
+        Args:
+            data: As ``train`` takes it.
+            window: First and last date of the test; None: all of the data.
+            market: Further parameters of the market; the horizon is the whole window.
+
+        Returns:
+            What ``evaluation.json`` of a run holds: ``["team"]`` has the agent's total return, Sharpe ratio, drawdown
+            and so on, ``["baselines"]`` those of other rules, ``["difference"]`` whether it beats equal weights.
+
+        Raises:
+            UserError: The test has dates in common with the price files it was trained on, or the data cannot be used.
+        """
+        learned = self.learned
+        with tempfile.TemporaryDirectory() as folder:
+            params = market_of(self.profile, data, window, market or {}, Path(folder))
+            return evaluate_alone(self.profile, learned, params)
 
     def predict(self, observation: Observation, deterministic: bool = True) -> npt.NDArray[Any]:
         """What it does.

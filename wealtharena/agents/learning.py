@@ -16,13 +16,13 @@ from ray.rllib.core import COMPONENT_ENV_RUNNER, COMPONENT_LEARNER, COMPONENT_LE
 
 from environments.market.config import MarketParams
 from environments.market.env import MarketEnv
+from wealtharena.agents.alone import require_alike
 from wealtharena.agents.parts import Learned, Profile
 from wealtharena.agents.recipe import user_errors
-from wealtharena.errors import UserError
 from wealtharena.team.algorithm import Team
 from wealtharena.team.config import TeamConfig
 from wealtharena.team.policy import Policy
-from wealtharena.team.provenance import Provenance, feature_difference, provenance_of
+from wealtharena.team.provenance import Provenance, provenance_of
 from wealtharena.training.ray_session import quiet_ray, ray_session
 from wealtharena.training.warm_start import begin_from
 
@@ -81,7 +81,7 @@ def learn(profile: Profile, lesson: Lesson, before: Learned | None, memory: Memo
         profile.algorithm.check(profile.name, world.groups[profile.name].action_space)
     provenance = provenance_of(world)[profile.name]
     if before is not None:
-        _require_alike(profile.name, before, world)
+        require_alike(profile.name, before, world)
         provenance = before.provenance.then(provenance)
     with _some_ray(), _one_thread():
         team = _config(profile, lesson).build_algo()
@@ -91,17 +91,6 @@ def learn(profile: Profile, lesson: Lesson, before: Learned | None, memory: Memo
             return _progress(team, profile, provenance, curve)
         finally:
             team.stop()
-
-
-def _require_alike(name: str, before: Learned, world: MarketEnv) -> None:
-    group, policy = world.groups[name], before.policy
-    offered = (int(group.observation_space.shape[0]), world.feature_names[name])
-    if difference := feature_difference((policy.features, before.provenance.features), offered):
-        raise UserError(f"agent {name!r}: {difference}; bring the extra columns and settings it was trained with")
-    if group.action_space != policy.action_space:
-        raise UserError(
-            f"agent {name!r}: acts in {policy.action_space}, and in this market it would act in {group.action_space}"
-        )
 
 
 def _config(profile: Profile, lesson: Lesson) -> TeamConfig:
