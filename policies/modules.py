@@ -117,10 +117,13 @@ class Tanh(nn.Module):
 
 
 class ActorCriticModule(NormalizedModule, DefaultPPOTorchRLModule):
-    """Separate policy and value networks; the policy starts nearly constant (Andrychowicz et al. 2021, section 3.2)."""
+    """Separate policy and value networks.
+
+    The policy starts nearly constant, in the middle of what it can do (Andrychowicz et al. 2021, section 3.2).
+    """
 
     def setup(self) -> None:
-        """Builds the networks and makes the policy's last layer small."""
+        """Builds the networks and makes the policy's last layer small: RLlib leaves its bias as torch draws it."""
         super().setup()
         for encoder in (self.encoder.actor_encoder, self.encoder.critic_encoder):
             for index, layer in enumerate(encoder.net.mlp):
@@ -129,6 +132,7 @@ class ActorCriticModule(NormalizedModule, DefaultPPOTorchRLModule):
         layers = [layer for layer in self.pi.modules() if isinstance(layer, nn.Linear)]
         with torch.no_grad():
             layers[-1].weight.mul_(_POLICY_HEAD_SCALE)
+            layers[-1].bias.zero_()
             if self.log_std is not None:
                 self.log_std.fill_(self.model_config["initial_log_std"])
 
