@@ -37,7 +37,8 @@ What PPO here does otherwise: advantages are standardised over the update's rows
 epsilon is 1e-8 and not 1e-5, and rewards are not divided by the running deviation of their discounted sum.
 """
 
-DEFAULTS = Contender("WealthArena", copies=64, fragment=16)
+DEFAULTS = Contender("WealthArena", copies=16, fragment=64)
+"""The usual fragment, of fewer copies: with 64 of them, 8,192 samples would be no more than two updates."""
 ZOO = Contender("rl-zoo's PPO", copies=32, fragment=64, algorithm=PPO(RL_ZOO))
 CONTENDERS = (DEFAULTS, ZOO)
 
