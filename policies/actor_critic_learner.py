@@ -20,9 +20,9 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.utils.metrics import ALL_MODULES
 from torch import Tensor
 
-from policies.annealing import AnnealedLearner
 from policies.distributions import categorical, gaussian
-from policies.gradients import average, clip_each
+from policies.gradients import average, clip_each, total
+from policies.learner_options import OptionsLearner
 from policies.minibatches import minibatches
 from policies.stack import StackedActorCritic, stackable
 
@@ -53,7 +53,7 @@ class _Stack:
         return categorical if self.networks.discrete else gaussian
 
 
-class ActorCriticLearner(AnnealedLearner):
+class ActorCriticLearner(OptionsLearner):
     """Steps down the mean of ``row_loss`` with Adam, each member's gradient clipped by itself.
 
     Over several Learners the rows are shared out and the gradients averaged.
@@ -151,12 +151,14 @@ class ActorCriticLearner(AnnealedLearner):
         """All gradient steps of an update; the losses of the last one."""
         rows = self._stacked_rows(stack.names, batches, count)
         self._optimizer.zero_grad()  # members that do not learn now have no gradient, and stay as they are
-        *steps, last = zip(*(self._order(name, count) for name in stack.names), strict=True)
-        for index in steps:
-            self._step(stack, _taken(rows, index, count))
-        named = zip(stack.names, batches, last, strict=True)
+        order = list(zip(*(self._order(name, count) for name in stack.names), strict=True))
+        accumulate = self._options.accumulate
+        *steps, last = [order[begun : begun + accumulate] for begun in range(0, len(order), accumulate)]
+        for step in steps:
+            self._step(stack, rows, step, count)
+        named = zip(stack.names, batches, last[-1], strict=True)
         losses = {name: self._report(name, _taken_alone(rows, index)) for name, rows, index in named}
-        self._log_norms(stack.names, self._step(stack, _taken(rows, last, count)))
+        self._log_norms(stack.names, self._step(stack, rows, last, count))
         return losses
 
     def _stacked_rows(self, names: Sequence[str], batches: Sequence[Rows], count: int) -> Rows:
@@ -174,20 +176,27 @@ class ActorCriticLearner(AnnealedLearner):
         size = max(1, plan.minibatch_size // max(1, self.config.num_learners))
         return minibatches(count, epochs=plan.epochs, size=size, seed=plan.seeds[name], device=self._device)
 
-    def _step(self, stack: _Stack, rows: Rows) -> Tensor:
-        """One gradient step of each member; the norms of their gradients, (P,)."""
-        networks = stack.networks
-        dist_inputs_PBD, value_PB = networks(rows[Columns.OBS])
-        logp_PB, entropy_PB = stack.distribution(dist_inputs_PBD, rows[Columns.ACTIONS])
-        loss_PB = self.row_loss(logp_PB, entropy_PB, value_PB, rows)
-        gradient_PN = networks.gradient(loss_PB.mean(dim=1).sum())
+    def _step(self, stack: _Stack, rows: Rows, step: Sequence[Sequence[Tensor]], count: int) -> Tensor:
+        """One gradient step of each member, on all rows of some minibatches; the norms of their gradients, (P,)."""
+        whole = sum(len(index[0]) for index in step)
+        gradient_PN = total(
+            [self._gradient(stack, _taken(rows, index, count), weight=len(index[0]) / whole) for index in step]
+        )
         if self.distributed:
             average([gradient_PN])
         norm_P = clip_each(gradient_PN, self.config.grad_clip)
-        for row, gradient_N in zip(networks.rows, gradient_PN, strict=True):
+        for row, gradient_N in zip(stack.networks.rows, gradient_PN, strict=True):
             row.grad = gradient_N
         self._optimizer.step()
         return norm_P
+
+    def _gradient(self, stack: _Stack, rows: Rows, *, weight: float) -> Tensor:
+        """What a minibatch of this weight among others adds to the gradient of each member, (P, N)."""
+        with self._autocast():
+            dist_inputs_PBD, value_PB = stack.networks(rows[Columns.OBS])
+        logp_PB, entropy_PB = stack.distribution(dist_inputs_PBD, rows[Columns.ACTIONS])
+        loss_PB = self.row_loss(logp_PB, entropy_PB, value_PB, rows)
+        return stack.networks.gradient(weight * loss_PB.mean(dim=1).sum())
 
     def _report(self, name: str, rows: Rows) -> Tensor:
         """The loss of a minibatch by RLlib's own road, which logs its parts."""

@@ -11,12 +11,17 @@ import torch
 from torch import Tensor
 
 
+def total(gradients: Sequence[Tensor]) -> Tensor:
+    """The sum of gradients of one shape."""
+    return gradients[0] if len(gradients) == 1 else torch.stack(list(gradients)).sum(dim=0)
+
+
 def average(gradients: Sequence[Tensor]) -> None:
     """Replaces gradients by their means over all Learners, in one message."""
     joined = torch.cat([gradient.flatten() for gradient in gradients])
     torch.distributed.all_reduce(joined)
     joined /= torch.distributed.get_world_size()
-    for gradient, mean in zip(gradients, joined.split([each.numel() for each in gradients]), strict=True):
+    for gradient, mean in zip(gradients, torch.split(joined, [each.numel() for each in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))
 
 

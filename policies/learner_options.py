@@ -9,6 +9,8 @@ from typing import Any, Literal, Self
 import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 
+from policies.annealing import AnnealedLearner
+
 Precision = Literal["float32", "bf16"]
 
 
@@ -31,10 +33,25 @@ class LearnerOptions:
 
     def put(self, config: AlgorithmConfig) -> None:
         """Puts them into the configuration of a Learner."""
-        config.training(learner_config_dict={**config.learner_config_dict, type(self).__name__: asdict(self)})
+        config.learners(learner_config_dict={**config.learner_config_dict, type(self).__name__: asdict(self)})
 
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
         """Where networks are computed."""
         if self.precision == "float32":
             return nullcontext()
         return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+class OptionsLearner(AnnealedLearner):
+    """A Learner that computes as the options in its configuration say."""
+
+    _options: LearnerOptions
+
+    def build(self) -> None:
+        """Reads the options before RLlib builds the Learner."""
+        self._options = LearnerOptions.of(self.config)
+        super().build()
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        """Where networks are computed."""
+        return self._options.autocast(self._device)

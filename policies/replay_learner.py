@@ -21,9 +21,8 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.columns import Columns
 from torch import Tensor
 
-from policies.annealing import AnnealedLearner
-from policies.gradients import average, clip_each
-from policies.learner_options import LearnerOptions
+from policies.gradients import average, clip_each, total
+from policies.learner_options import OptionsLearner
 from policies.stack import StackedParameters
 
 DISCOUNT = "discount"
@@ -118,7 +117,7 @@ class _Plan:
     seed: int
 
 
-class ReplayLearner(AnnealedLearner):
+class ReplayLearner(OptionsLearner):
     """Steps down the loss with Adam, the gradient of each optimiser clipped by itself, targets in tow.
 
     Over several Learners the rows are shared out and the gradients averaged.
@@ -148,7 +147,6 @@ class ReplayLearner(AnnealedLearner):
     def build(self) -> None:
         """Builds the Learner as RLlib does, then stacks the targets too."""
         self._networks = {}
-        self._options = LearnerOptions.of(self.config)
         super().build()
         for networks in self._networks.values():
             networks.stack_targets()
@@ -195,12 +193,12 @@ class ReplayLearner(AnnealedLearner):
         for number in range(1, self._plan.updates + 1):
             parts = []
             for rows in itertools.islice(minibatches, self._options.accumulate):
-                with self._options.autocast(self._device):
+                with self._autocast():
                     out = networks.forward(rows, noise)
-                parts.append(networks.gradients(self.loss(name, rows, out)))
+                parts.append(networks.gradients(self.loss(name, rows, out) / self._options.accumulate))
             if number == self._plan.updates:
                 loss = self._report(name, rows, out)
-            norms.append(self._step(name, [_mean(each) for each in zip(*parts, strict=True)]))
+            norms.append(self._step(name, [total(each) for each in zip(*parts, strict=True)]))
             networks.follow(self.config.tau)
         self._log_norms(name, norms)
         return loss
@@ -248,7 +246,3 @@ class ReplayLearner(AnnealedLearner):
             self.metrics.log_value((name, f"gradients_{optimizer}_global_norm"), norm, window=1)
         if not torch.stack(list(norms)).isfinite().all():
             _logger.warning("a gradient of '%s' is not finite: it was taken for zero", name)
-
-
-def _mean(gradients: Sequence[Tensor]) -> Tensor:
-    return gradients[0] if len(gradients) == 1 else torch.stack(list(gradients)).mean(dim=0)

@@ -49,9 +49,9 @@ class StackedParameters:
             .requires_grad_()
             for column, parameter in zip(columns, template, strict=True)
         ]
-        self._weight_of = dict(zip(template, self.weights, strict=True))
+        self._weight_of: dict[Tensor, Tensor] = dict(zip(template, self.weights, strict=True))
 
-    def of(self, parameter: nn.Parameter) -> Tensor:
+    def of(self, parameter: Tensor) -> Tensor:
         """All networks' weights (P, ...) in the place of a parameter of the first."""
         return self._weight_of[parameter]
 
@@ -133,12 +133,17 @@ class StackedActorCritic:
 
     def __call__(self, obs_PBF: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs of the action distributions (P, B, D) and values (P, B), of observations that are normalised."""
-        actor, critic = self._template.towers()
+        _, critic = self._template.towers()
+        return self.dist_inputs(obs_PBF), self.parameters.through(critic, obs_PBF).squeeze(-1).float()
+
+    def dist_inputs(self, obs_PBF: Tensor) -> Tensor:
+        """Inputs of the action distributions alone, (P, B, D)."""
+        actor, _ = self._template.towers()
         dist_inputs_PBD = self.parameters.through(actor, obs_PBF)
         if self._template.log_std is not None:
             log_std_PU = self._template.clipped_log_std(self.parameters.of(self._template.log_std))
             dist_inputs_PBD = torch.cat([dist_inputs_PBD, log_std_PU.unsqueeze(1).expand_as(dist_inputs_PBD)], dim=-1)
-        return dist_inputs_PBD, self.parameters.through(critic, obs_PBF).squeeze(-1)
+        return dist_inputs_PBD.float()
 
     def gradient(self, loss: Tensor) -> Tensor:
         """The gradient of a scalar in all parameters, (P, N)."""

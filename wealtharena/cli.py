@@ -29,7 +29,7 @@ from wealtharena.experiment import Experiment, load_experiment
 from wealtharena.training.assess import assess, assess_run, find_subject, folder_for
 from wealtharena.training.live import LiveView
 from wealtharena.training.ray_session import quiet_ray, ray_session
-from wealtharena.training.resources import of_the_cluster, require
+from wealtharena.training.resources import of_the_cluster, placement, require
 from wealtharena.training.run_dir import RunDir, open_run
 from wealtharena.training.setup import begin, resume
 from wealtharena.training.stopping import StopSignal
@@ -128,7 +128,7 @@ def train_command(
         experiment, run = (resume if resume_run else begin)(config, overrides, out)
         algorithms = {group: type(algorithm).__name__ for group, algorithm in experiment.members.items()}
         with run.alone(), ray_session() as cluster, StopSignal(_say_stopping) as stop:
-            require(experiment.spec, of_the_cluster(), cluster)
+            require(experiment, of_the_cluster(), cluster)
             _introduce(console, experiment, run, cluster)
             with LiveView(console, algorithms) as view:
                 outcome = (train_folds if experiment.folds else train)(experiment, run, view=view, stop=stop)
@@ -161,6 +161,7 @@ def _introduce(console: Console, experiment: Experiment, run: RunDir, cluster: s
         "test": _span(experiment.test_dates),
         "code": f"{Path(environments.__path__[0])}, {Path(policies.__path__[0])}",
         "cluster": cluster,
+        "learning": placement(experiment, of_the_cluster()),
         "output": str(run.path),
     }
     facts = Table.grid(padding=(0, 2))

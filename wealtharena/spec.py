@@ -55,12 +55,27 @@ class LearningSpec(Section):
     """Where gradients are computed.
 
     Attributes:
-        learners: Remote learners per family of members; 0 learns in the training process itself.
-        gpus_per_learner: GPUs, or a share of one, that each learner takes.
+        learners: Remote learners per family of members, all families at the same time; 0 learns in the training process
+            itself, one family after the other.
+        gpus_per_learner: GPUs, or a share of one, that each learner takes; null: one, or an equal share of one, as far
+            as there are any.
+        precision: What the products of networks are computed in; bf16 leaves parameters, losses and optimisers float32.
+        accumulate: Minibatches whose mean gradient makes one step.
     """
 
     learners: int = Field(0, ge=0)
-    gpus_per_learner: float = Field(0.0, ge=0)
+    gpus_per_learner: float | None = Field(None, ge=0)
+    precision: Literal["float32", "bf16"] = "float32"
+    accumulate: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _no_two_on_one_gpu(self) -> Self:
+        if self.learners > 1 and (self.gpus_per_learner or 0) % 1:
+            raise ValueError(
+                f"with learners = {self.learners}, gpus_per_learner must be a whole number or null: learners that "
+                f"share a GPU exchange no gradients (got {self.gpus_per_learner:g})"
+            )
+        return self
 
 
 class StopSpec(Section):

@@ -15,6 +15,7 @@ from torch import nn
 from policies.a2c import A2C, A2CParams
 from policies.actor_critic import ActorCritic
 from policies.gradients import clip_each
+from policies.learner_options import LearnerOptions
 from policies.minibatches import minibatches
 from policies.ppo import PPO, PPOParams
 from policies.stack import StackedActorCritic
@@ -31,12 +32,18 @@ BOTH_KINDS = pytest.mark.parametrize("kind", sorted(SPACES))
 ALL_ALGORITHMS = pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS)
 
 
-def build(algorithm: ActorCritic, spaces: dict[str, gym.Space], learner_class: type[Learner] | None = None) -> Learner:
+def build(
+    algorithm: ActorCritic,
+    spaces: dict[str, gym.Space],
+    learner_class: type[Learner] | None = None,
+    options: LearnerOptions = LearnerOptions(),  # noqa: B008  (frozen)
+) -> Learner:
     """A Learner of members with these action spaces."""
     config = algorithm.learner_config(next(iter(spaces.values())))
     specs = {name: algorithm.module_spec(OBSERVATIONS, space, inference_only=False) for name, space in spaces.items()}
     config.multi_agent(policies=set(spaces), policy_mapping_fn=lambda *_, **__: "a").debugging(seed=0)
     config.rl_module(rl_module_spec=MultiRLModuleSpec(rl_module_specs=specs))
+    options.put(config)
     if learner_class is not None:
         config.learners(learner_class=learner_class)
     return config.build_learner(spaces={name: (OBSERVATIONS, space) for name, space in spaces.items()})
@@ -47,8 +54,9 @@ def learners_own(algorithm: ActorCritic, space: gym.Space) -> type[Learner]:
     if isinstance(algorithm, PPO):
         return PPOTorchLearner
 
-    class Plain(TorchLearner):
-        compute_loss_for_module = algorithm.learner_config(space).learner_class.compute_loss_for_module
+    class Plain(algorithm.learner_config(space).learner_class):
+        configure_optimizers = TorchLearner.configure_optimizers
+        update, _update = TorchLearner.update, TorchLearner._update
 
     return Plain
 
@@ -174,6 +182,38 @@ def test_members_together_learn_what_each_would_alone(algorithm, counts):
             )
     for name in names:
         assert_same_weights(together, alone[name], name, atol=2e-5, rtol=1e-4)
+
+
+@ALL_ALGORITHMS
+@BOTH_KINDS
+def test_accumulated_minibatches_are_one_of_all_their_rows(algorithm, kind):
+    spaces, rows = dict.fromkeys("ab", SPACES[kind]), {name: drawn(kind, 48, ord(name)) for name in "ab"}
+    plain, accumulating = build(algorithm, spaces), build(algorithm, spaces, options=LearnerOptions(accumulate=3))
+    for seed, name in enumerate("ab"):
+        accumulating.module[name].unwrapped().set_state(scatter(plain, name, seed))
+    # 144 rows in four steps, or in twelve parts of which three make a step: the same rows in the same steps.
+    update(plain, rows, minibatch_size=36)
+    update(accumulating, rows, minibatch_size=12)
+    for name in "ab":
+        assert_same_weights(accumulating, plain, name, atol=1e-6, rtol=1e-5)
+
+
+@ALL_ALGORITHMS
+@BOTH_KINDS
+def test_bf16_is_near_and_leaves_parameters_in_float32(algorithm, kind):
+    spaces, rows = {"a": SPACES[kind]}, drawn(kind, 64, 1)
+    exact, rough = build(algorithm, spaces), build(algorithm, spaces, options=LearnerOptions(precision="bf16"))
+    gradients = []
+    for learner in (exact, rough):
+        scatter(learner, "a", 1)
+        (stack,) = learner._stacks
+        batch = {key: column.unsqueeze(0) for key, column in learner._stacked_rows("a", [tensors(rows)], 64).items()}
+        gradients.append(learner._gradient(stack, batch, weight=1.0))
+    assert gradients[1].dtype == torch.float32
+    assert not torch.equal(*gradients)
+    assert torch.cosine_similarity(*gradients).item() > 0.999
+    update(rough, {"a": rows})
+    assert {parameter.dtype for parameter in rough.module["a"].parameters()} == {torch.float32}
 
 
 def test_members_of_different_shapes_share_a_learner():

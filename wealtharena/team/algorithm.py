@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from policies.rollout import Rollout
 from policies.statistics import RunningStatistics
 from wealtharena.team.config import NO_EVALUATION, TeamConfig
 from wealtharena.team.learner_group import TeamLearnerGroup
+from wealtharena.team.learning import learn
 from wealtharena.team.runner import Fragment
 from wealtharena.team.sampling import env_steps_of, sample
 
@@ -59,9 +61,7 @@ class Team(Algorithm):
             fragments = self._sample()
         self._env_steps += env_steps_of(fragments)
         with self._random.active():
-            for family in self.learner_group.families:
-                with self.metrics.log_time(("timers", f"learn_{family}")):
-                    self._learn(family, fragments)
+            self._learn(fragments)
         with self.metrics.log_time(("timers", "sync_weights")):
             self._sync_weights()
 
@@ -70,16 +70,25 @@ class Team(Algorithm):
         self.metrics.aggregate([result.metrics for result in results], key=ENV_RUNNER_RESULTS)
         return [result.fragment for result in results if result.fragment is not None]
 
-    def _learn(self, family: str, fragments: list[Fragment]) -> None:
+    def _learn(self, fragments: list[Fragment]) -> None:
+        families = self.learner_group.families
+        lessons = {family: partial(self._lesson, family, fragments) for family in families}
+        for family, learnt in learn(lessons, at_once=self.learner_group.is_remote).items():
+            self.metrics.log_value(("timers", f"learn_{family}"), learnt.seconds, reduce="ema")
+            if learnt.results:
+                self.metrics.aggregate(learnt.results, key=LEARNER_RESULTS)
+            for name in families[family]:
+                self._log_actions(name, [fragment[name] for fragment in fragments])
+
+    def _lesson(self, family: str, fragments: list[Fragment]) -> list[Any]:
+        """A family's updates, then its normalisers'; touches nothing of the other families'."""
         learners = self.learner_group.children[family]
         rollouts = {name: [fragment[name] for fragment in fragments] for name in self.learner_group.families[family]}
         results = self._trainers[family].learn(learners, rollouts, self._env_steps)
-        if results:
-            self.metrics.aggregate(results, key=LEARNER_RESULTS)
         for name, own in rollouts.items():
-            self._log_actions(name, own)
             if name in self._statistics:
                 self._update_normalizer(name, own, learners)
+        return results
 
     def _update_normalizer(self, name: str, rollouts: list[Rollout], learners: LearnerGroup) -> None:
         """After the update: the rows of this iteration were normalised as they were when they were sampled."""

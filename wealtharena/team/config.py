@@ -14,6 +14,7 @@ from ray.rllib.policy.policy import PolicySpec
 
 from environments.base import ArrayEnv
 from policies.algorithm import Algorithm
+from policies.learner_options import LearnerOptions
 from wealtharena.team.learner_group import TeamLearnerGroup
 from wealtharena.team.runner import ArrayEnvRunner
 
@@ -52,6 +53,7 @@ class TeamConfig(AlgorithmConfig):
             algo_class = Team
         super().__init__(algo_class=algo_class)
         self.members: dict[str, Algorithm] = {}
+        self.learner_options = LearnerOptions()
         self.env_runner_cls = ArrayEnvRunner
         self.num_env_runners = 0
         self.num_envs_per_env_runner = 64
@@ -85,6 +87,11 @@ class TeamConfig(AlgorithmConfig):
                 f"TeamConfig.environment(env={self.env!r}): must be a subclass of environments.base.ArrayEnv"
             )
 
+    def computing(self, options: LearnerOptions) -> Self:
+        """Sets how the Learners of all members compute."""
+        self.learner_options = options
+        return self
+
     def families(self) -> dict[str, list[str]]:
         """Who learns in one Learner: members with the same algorithm and hyperparameters, if the algorithm shares it.
 
@@ -110,6 +117,7 @@ class TeamConfig(AlgorithmConfig):
             num_gpus_per_learner=self.num_gpus_per_learner,
             num_cpus_per_learner=self.num_cpus_per_learner,
         )
+        self.learner_options.put(config)
         config.debugging(seed=self.seed)
         config.multi_agent(policies={name: PolicySpec() for name in names}, policy_mapping_fn=_group_is_policy)
         return config

@@ -31,7 +31,7 @@ def begin(config: str, overrides: Sequence[str], out: Path | None) -> tuple[Expe
         check_vacant(out)
     experiment = load_experiment(config, overrides)
     if "RAY_ADDRESS" not in os.environ:
-        require(experiment.spec, of_this_machine(), "this machine")
+        require(experiment, of_this_machine(), "this machine")
     run = new_run(experiment.spec.name, out)
     run.write_config(experiment.resolved())
     return experiment, run

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import torch
 
+from policies.learner_options import LearnerOptions
 from wealtharena.errors import UserError
 from wealtharena.experiment import Experiment
 from wealtharena.spec import ExperimentSpec
@@ -19,6 +20,7 @@ from wealtharena.team.algorithm import Team
 from wealtharena.team.config import TeamConfig
 from wealtharena.training.metrics_log import MetricsLog
 from wealtharena.training.progress import Progress
+from wealtharena.training.resources import available, gpus_per_learner
 from wealtharena.training.run_dir import Checkpoint, Mark, RunDir
 from wealtharena.training.stopping import StopSignal, fraction_done
 
@@ -94,7 +96,8 @@ def team_config(experiment: Experiment) -> TeamConfig:
             num_envs_per_env_runner=sampling.envs_per_runner,
             rollout_fragment_length=sampling.fragment,
         )
-        .learners(num_learners=learning.learners, num_gpus_per_learner=learning.gpus_per_learner)
+        .learners(num_learners=learning.learners, num_gpus_per_learner=gpus_per_learner(experiment, available()))
+        .computing(LearnerOptions(learning.precision, learning.accumulate))
         .debugging(seed=experiment.spec.seed)
     )
 
