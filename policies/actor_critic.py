@@ -16,6 +16,7 @@ from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from torch import Tensor
 
 from policies.algorithm import Algorithm, AlgorithmParams, Decision, Trainer
+from policies.distributions import draw
 from policies.modules import ActorCriticModule
 from policies.on_policy import OnPolicyTrainer, Schedule
 from policies.spaces import require_discrete_or_box
@@ -66,9 +67,8 @@ class ActorCritic(Algorithm):
     def explore(self, module: TorchRLModule, obs_BF: Tensor, env_steps: int) -> Decision:
         """Samples from the policy."""
         dist_inputs = module.forward_exploration({Columns.OBS: obs_BF})[Columns.ACTION_DIST_INPUTS]
-        distribution = module.get_exploration_action_dist_cls().from_logits(dist_inputs)
-        action = distribution.sample()
-        return Decision(action, distribution.logp(action), dist_inputs)
+        action, logp = draw(dist_inputs, discrete=isinstance(module.action_space, gym.spaces.Discrete))
+        return Decision(action, logp, dist_inputs)
 
     def exploit(self, module: TorchRLModule, obs_BF: Tensor) -> Tensor:
         """The most likely action, or the mean of a continuous one."""

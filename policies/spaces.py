@@ -43,16 +43,31 @@ def _is_bounded_box(space: gym.Space[Any]) -> bool:
     return isinstance(space, gym.spaces.Box) and len(space.shape) == 1 and space.is_bounded()
 
 
-def to_environment(action: Tensor, space: gym.Space[Any]) -> Tensor:
-    """What the environment gets for a policy's actions.
+class EnvironmentUnits:
+    """What an environment gets for a policy's actions.
 
     Policies act in [-1, 1]^U; a Box is mapped linearly onto its bounds, after clipping. Discrete actions pass
     unchanged.
     """
-    if not isinstance(space, gym.spaces.Box):
-        return action
-    clipped = action.clamp(-1.0, 1.0)
-    if np.all(space.low == -1.0) and np.all(space.high == 1.0):
-        return clipped
-    low, high = (torch.as_tensor(bound, device=action.device) for bound in (space.low, space.high))
-    return low + (clipped + 1.0) * 0.5 * (high - low)
+
+    def __init__(self, space: gym.Space[Any], device: torch.device | str) -> None:
+        """For actions in ``space`` that lie on ``device``."""
+        self._clips = isinstance(space, gym.spaces.Box)
+        self._bounds: tuple[Tensor, Tensor] | None = None
+        if isinstance(space, gym.spaces.Box) and not (np.all(space.low == -1.0) and np.all(space.high == 1.0)):
+            self._bounds = torch.as_tensor(space.low, device=device), torch.as_tensor(space.high, device=device)
+
+    def __call__(self, action: Tensor) -> Tensor:
+        """Of actions (..., U), or Discrete ones (...)."""
+        if not self._clips:
+            return action
+        clipped = action.clamp(-1.0, 1.0)
+        if self._bounds is None:
+            return clipped
+        low, high = self._bounds
+        return low + (clipped + 1.0) * 0.5 * (high - low)
+
+
+def to_environment(action: Tensor, space: gym.Space[Any]) -> Tensor:
+    """``EnvironmentUnits``, once."""
+    return EnvironmentUnits(space, action.device)(action)

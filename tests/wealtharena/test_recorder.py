@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from environments.base import ArrayEnv, Group, Transition
 from policies.algorithm import Decision
 from policies.off_policy import transitions
-from policies.rollout import Rollout
 from tests.games import ChainGame, SlowGame, TargetGame
+from wealtharena.team.columns import Columns, to_host
 from wealtharena.team.recorder import DenseRecorder, SparseRecorder
 
 BOX = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32)
@@ -49,7 +49,8 @@ def _key(obs: np.ndarray) -> float | tuple[float, ...]:
     return float(obs[0]) if len(obs) == 1 else tuple(obs.tolist())
 
 
-def rows(rollout: Rollout) -> list[tuple]:
+def rows(found: Columns) -> list[tuple]:
+    rollout = to_host({"g": found})["g"]
     columns = transitions(rollout, n=1, gamma=1.0)
     return [
         (_key(o), _key(p), int(a), float(r), bool(t))
@@ -61,7 +62,6 @@ def rows(rollout: Rollout) -> list[tuple]:
 
 def test_rewards_add_up_until_the_next_decision_and_over_the_end_of_a_fragment():
     recorder = SparseRecorder(GROUP, "g", 1, "cpu")
-    recorder.begin(3)
     decide(recorder, 10, 4)
     recorder.close(transition(11, 1, active=False))
     recorder.close(transition(12, 2))
@@ -70,7 +70,6 @@ def test_rewards_add_up_until_the_next_decision_and_over_the_end_of_a_fragment()
     first = recorder.finish(torch.tensor([[[13.0]]]))
     assert rows(first) == [(10, 12, 4, 3, False)]
 
-    recorder.begin(3)
     recorder.close(transition(14, 8, active=False))
     recorder.close(transition(20, 16, truncated=True, final_obs=15))
     decide(recorder, 20, 6)
@@ -85,7 +84,6 @@ def test_rewards_add_up_until_the_next_decision_and_over_the_end_of_a_fragment()
 
 def test_nobody_is_paid_before_a_first_decision_or_after_the_last():
     recorder = SparseRecorder(GROUP, "g", 1, "cpu")
-    recorder.begin(4)
     recorder.close(transition(1, 100))
     decide(recorder, 1, 0)
     recorder.close(transition(0, 1, active=False, terminated=True, final_obs=2))
@@ -97,7 +95,6 @@ def test_nobody_is_paid_before_a_first_decision_or_after_the_last():
 
 def test_a_dense_group_is_bootstrapped_from_before_the_reset():
     recorder = DenseRecorder(GROUP, "g", 1, "cpu")
-    recorder.begin(2)
     decide(recorder, 1, 0)
     recorder.close(transition(5, 1, truncated=True, final_obs=2))
     decide(recorder, 5, 1)
@@ -111,8 +108,6 @@ def play(env: ArrayEnv, fragments: list[int]) -> Counter[tuple]:
     recorders = {name: SparseRecorder(group, name, env.num_envs, "cpu") for name, group in env.groups.items()}
     found: Counter[tuple] = Counter()
     for steps in fragments:
-        for recorder in recorders.values():
-            recorder.begin(steps)
         for _ in range(steps):
             actions = {}
             for name, recorder in recorders.items():
@@ -141,8 +136,6 @@ def test_both_recorders_write_the_same_of_a_group_that_always_decides():
     game = TargetGame(TargetGame.Params(horizon=3), num_envs=2)
     obs = game.reset(seed=1)["a"]
     dense, sparse = (kind(game.groups["a"], "a", 2, "cpu") for kind in (DenseRecorder, SparseRecorder))
-    for recorder in (dense, sparse):
-        recorder.begin(8)
     for _ in range(8):
         decision = Decision(obs.argmax(dim=-1).flatten())
         for recorder in (dense, sparse):

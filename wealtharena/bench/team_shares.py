@@ -59,8 +59,9 @@ def watched(team: Team) -> Stopwatch:
     """A stopwatch around a team that samples in its own process."""
     watch, runner = Stopwatch(), team.env_runner
     watch.watch("environment", runner.env, "step")
+    for crew in runner.crews:
+        watch.watch("inference", crew, "explore")
     for name, algorithm in runner.members.items():
-        watch.watch("inference", algorithm, "explore")
         if algorithm.on_policy:
             watch.watch("inference", runner.module[name], "compute_values")
     for family, learners in team.learner_group.children.items():

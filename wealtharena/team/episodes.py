@@ -1,8 +1,11 @@
-"""Returns and lengths of finished episodes, kept as columns."""
+"""Returns and lengths of finished episodes.
+
+E copies, G groups, T steps, M finished episodes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,43 +16,61 @@ from environments.base import Transition
 
 
 @dataclass(frozen=True)
-class Episode:
-    """One finished episode: its length in steps, and each group's return, the mean over the group's agents."""
+class Episodes:
+    """The episodes that a fragment finished.
 
-    length: int
+    Attributes:
+        count: How many.
+        length: In steps, the mean over the last of them.
+        group_return: The mean over the same ones, and over the group's agents.
+    """
+
+    count: int
+    length: float
     group_return: dict[str, float]
 
 
 class EpisodeLog:
-    """Adds up rewards per copy and group, and hands out what is finished."""
+    """Notes steps, and adds their rewards up per copy and group when the fragment ends."""
 
-    def __init__(self, agents: Mapping[str, int], num_envs: int, device: str) -> None:
-        self._agents = dict(agents)
-        self._length = torch.zeros(num_envs, dtype=torch.int64, device=device)
-        self._total = {group: torch.zeros(num_envs, dtype=torch.float64, device=device) for group in agents}
+    def __init__(self, agents: Mapping[str, int], num_envs: int, device: str, *, window: int) -> None:
+        """For groups of so many agents; means are over the last ``window`` episodes."""
+        self._agents, self._window = dict(agents), window
+        self._length_E = torch.zeros(num_envs, dtype=torch.int64, device=device)
+        self._total_GE = torch.zeros((len(agents), num_envs), dtype=torch.float64, device=device)
+        self._steps: list[Transition] = []
 
-    def add(self, transition: Transition) -> Iterator[Episode]:
-        """Adds a step; yields the episodes it finished."""
-        self._length = self._length + 1
-        for group, reward in transition.reward.items():
-            self._total[group] = self._total[group] + reward.sum(dim=1)
-        if transition.done.any():
-            yield from self._finished(transition.done)
-            going_on = ~transition.done
-            self._length = self._length * going_on
-            self._total = {group: total * going_on for group, total in self._total.items()}
+    def add(self, transition: Transition) -> None:
+        """Notes a step."""
+        self._steps.append(transition)
 
-    def _finished(self, done: Tensor) -> Iterator[Episode]:
-        lengths = self._length[done].tolist()
-        returns = {group: (total[done] / self._agents[group]).tolist() for group, total in self._total.items()}
-        for index, length in enumerate(lengths):
-            yield Episode(length, {group: values[index] for group, values in returns.items()})
+    def finish(self) -> Episodes:
+        """What the steps since the last call finished; means are NaN where that is nothing."""
+        steps, self._steps = self._steps, []
+        done_TE = torch.stack([step.done for step in steps])
+        rewards = (torch.stack([step.reward[name] for step in steps]) for name in self._agents)
+        reward_TGE = torch.stack([reward_TEA.sum(dim=-1, dtype=torch.float64) for reward_TEA in rewards], dim=1)
+        sofar_TLE = self._added_up(reward_TGE, ~done_TE)
+        when_M, copy_M = done_TE.nonzero().unbind(dim=1)
+        last_ML = sofar_TLE[when_M[-self._window :], :, copy_M[-self._window :]]
+        length, *totals = last_ML.mean(dim=0).tolist()
+        returns = {name: total / self._agents[name] for name, total in zip(self._agents, totals, strict=True)}
+        return Episodes(len(when_M), length, returns)
+
+    def _added_up(self, reward_TGE: Tensor, goes_on_TE: Tensor) -> Tensor:
+        """Length and rewards of the episode under way in each step, (T, 1 + G, E)."""
+        sofar = []
+        for reward_GE, goes_on_E in zip(reward_TGE, goes_on_TE, strict=True):
+            length_E, total_GE = self._length_E + 1, self._total_GE + reward_GE
+            sofar.append(torch.cat([length_E.unsqueeze(0), total_GE]))
+            self._length_E, self._total_GE = length_E * goes_on_E, total_GE * goes_on_E
+        return torch.stack(sofar)
 
     def get_state(self) -> dict[str, Any]:
         """The sums of the episodes under way."""
-        return {"length": self._length, "total": dict(self._total)}
+        return {"length": self._length_E, "total": dict(zip(self._agents, self._total_GE, strict=True))}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Restores what ``get_state`` gave."""
-        self._length = state["length"]
-        self._total = dict(state["total"])
+        self._length_E = state["length"]
+        self._total_GE = torch.stack([state["total"][name] for name in self._agents])

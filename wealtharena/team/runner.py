@@ -11,7 +11,7 @@ import numpy as np
 import ray
 import torch
 from ray.rllib.core import COMPONENT_RL_MODULE
-from ray.rllib.core.columns import Columns
+from ray.rllib.core.columns import Columns as SampleColumns
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModule
 from ray.rllib.env import INPUT_ENV_SPACES
 from ray.rllib.env.env_runner import EnvRunner
@@ -25,17 +25,20 @@ from ray.rllib.utils.metrics import (
 )
 from torch import Tensor
 
-from environments.base import ArrayEnv, Transition
+from environments.base import ArrayEnv
 from policies.algorithm import EPISODE_RETURN, Algorithm, Decision
+from policies.crew import Crew, crews
 from policies.randomness import RandomStream
 from policies.rollout import Rollout
-from policies.spaces import to_environment
-from wealtharena.team.episodes import Episode, EpisodeLog
+from policies.spaces import EnvironmentUnits
+from wealtharena.team.columns import Columns, to_host
+from wealtharena.team.episodes import EpisodeLog, Episodes
 from wealtharena.team.recorder import DenseRecorder, SparseRecorder
 
 Fragment = dict[str, Rollout]
 
 _EPISODE_WINDOW = 100
+_CACHED_ROWS = 1024
 
 
 class ArrayEnvRunner(EnvRunner, Checkpointable):
@@ -65,13 +68,19 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
             for name, group in self.env.groups.items()
         }
         self._agents = {name: len(group.agent_ids) for name, group in self.env.groups.items()}
-        self._log = EpisodeLog(self._agents, num_envs, self.device)
+        self._episodes = EpisodeLog(self._agents, num_envs, self.device, window=_EPISODE_WINDOW)
+        self._units = {
+            name: EnvironmentUnits(group.action_space, self.device) for name, group in self.env.groups.items()
+        }
 
     def make_module(self) -> None:
         """Builds the policies of all groups."""
         spec = self.config.get_multi_rl_module_spec(spaces=self.get_spaces(), inference_only=True)
         self.module: MultiRLModule = spec.build()
         self.module.foreach_module(lambda _, module: module.to(self.device))
+        rows = {name: obs.shape[:2].numel() for name, obs in self.obs.items()}
+        modules = {name: self.module[name] for name in self.env.groups}
+        self.crews = crews(self.members, modules, rows, self.device)
 
     def get_spaces(self) -> dict[str, tuple[gym.Space[Any], gym.Space[Any]]]:
         """Each group's observation and action space of one agent."""
@@ -94,63 +103,65 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
             group -> its rollout.
         """
         with self._random.active(), torch.no_grad():
-            for recorder in self._recorders.values():
-                recorder.begin(self.steps)
             for _ in range(self.steps):
                 self._step(env_steps)
-            fragment = {name: recorder.finish(self.obs[name]) for name, recorder in self._recorders.items()}
-            _require_finite_rewards(fragment)
-            fragment = {name: self._with_values(name, rollout) for name, rollout in fragment.items()}
+            columns = {name: recorder.finish(self.obs[name]) for name, recorder in self._recorders.items()}
+            fragment = to_host({name: self._with_values(name, own) for name, own in columns.items()})
+        _require_numbers(fragment)
         self.metrics.log_value(NUM_ENV_STEPS_SAMPLED, self.steps * self.env.num_envs, reduce="sum")
         self.metrics.log_value(NUM_ENV_STEPS_SAMPLED_LIFETIME, self.steps * self.env.num_envs, reduce="lifetime_sum")
+        self._log_episodes(self._episodes.finish())
         return fragment
 
     def _step(self, env_steps: int) -> None:
+        """A step of the environment; on a CUDA device nothing in it waits for the device."""
         active = self.env.active()
         actions: dict[str, Tensor] = {}
-        for name, recorder in self._recorders.items():
-            mask = active.get(name)
-            if mask is not None and not mask.any():
-                continue
-            decision = self._decide(name, env_steps)
-            recorder.decide(self.obs[name], mask, decision)
-            actions[name] = self._actions(name, decision)
+        for crew in self.crews:
+            if self._anyone(crew, active):
+                for name, decision in crew.explore(self.obs, env_steps).items():
+                    self._recorders[name].decide(self.obs[name], active.get(name), decision)
+                    actions[name] = self._actions(name, decision)
         transition = self.env.step(actions)
         for recorder in self._recorders.values():
             recorder.close(transition)
-        self._note_episodes(transition)
+        self._episodes.add(transition)
         self.obs = transition.obs
 
-    def _decide(self, name: str, env_steps: int) -> Decision:
-        return self.members[name].explore(self.module[name], self.obs[name].flatten(0, 1), env_steps)
+    def _anyone(self, crew: Crew, active: Mapping[str, Tensor]) -> bool:
+        """Whether it must be asked. Only on a CPU may the answer be no: elsewhere the question costs more."""
+        return self.device != "cpu" or any(name not in active or bool(active[name].any()) for name in crew.names)
 
     def _actions(self, name: str, decision: Decision) -> Tensor:
         action = decision.action.view(*self.obs[name].shape[:2], *decision.action.shape[1:])
-        return to_environment(action, self.env.groups[name].action_space)
+        return self._units[name](action)
 
-    def _with_values(self, name: str, rollout: Rollout) -> Rollout:
-        """The critic's values of all observations, in one pass, with the weights that sampled them."""
+    def _with_values(self, name: str, columns: Columns) -> Columns:
+        """With the critic's values of all observations, by the weights that sampled them."""
         if not self.members[name].on_policy:
-            return rollout
-        obs = torch.from_numpy(rollout.obs).to(self.device)
-        final_obs = torch.from_numpy(rollout.final_obs).to(self.device)
-        rows = torch.cat([obs.flatten(0, 2), final_obs])
-        value = self.module[name].compute_values({Columns.OBS: rows}).cpu()
-        count = obs.shape[:3].numel()
+            return columns
+        obs_SEAF = columns.obs
         return dataclasses.replace(
-            rollout, value=value[:count].view(obs.shape[:3]).numpy(), final_value=value[count:].numpy()
+            columns,
+            value=self._values(name, obs_SEAF.flatten(0, 2)).view(obs_SEAF.shape[:3]),
+            final_value=self._values(name, columns.final_obs),
         )
 
-    def _note_episodes(self, transition: Transition) -> None:
-        for episode in self._log.add(transition):
-            self._note_episode(episode)
+    def _values(self, name: str, obs_BF: Tensor) -> Tensor:
+        """On a CPU by as many rows at a time as stay in its cache."""
+        at_once = len(obs_BF) if obs_BF.is_cuda else _CACHED_ROWS
+        parts = torch.split(obs_BF, max(1, at_once))
+        return torch.cat([self.module[name].compute_values({SampleColumns.OBS: part}) for part in parts])
 
-    def _note_episode(self, episode: Episode) -> None:
-        total = sum(self._agents[name] * value for name, value in episode.group_return.items())
-        self.metrics.log_value(NUM_EPISODES, 1, reduce="sum")
+    def _log_episodes(self, episodes: Episodes) -> None:
+        """The means over a fragment's last episodes: what a window of them gives that RLlib empties every iteration."""
+        if not episodes.count:
+            return
+        total = sum(self._agents[name] * value for name, value in episodes.group_return.items())
+        self.metrics.log_value(NUM_EPISODES, episodes.count, reduce="sum")
         self.metrics.log_value(EPISODE_RETURN_MEAN, total, window=_EPISODE_WINDOW)
-        self.metrics.log_value(EPISODE_LEN_MEAN, episode.length, window=_EPISODE_WINDOW)
-        for name, value in episode.group_return.items():
+        self.metrics.log_value(EPISODE_LEN_MEAN, episodes.length, window=_EPISODE_WINDOW)
+        for name, value in episodes.group_return.items():
             self.metrics.log_value(("groups", name, EPISODE_RETURN), value, window=_EPISODE_WINDOW)
 
     def get_metrics(self) -> Any:
@@ -171,7 +182,7 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
                 "env": self.env.get_state(),
                 "obs": self.obs,
                 "recorders": {name: recorder.get_state() for name, recorder in self._recorders.items()},
-                "episodes": self._log.get_state(),
+                "episodes": self._episodes.get_state(),
                 "random": self._random.get_state(),
             }
         return state
@@ -189,7 +200,7 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
         self.obs = sampler["obs"]
         for name, recorder in self._recorders.items():
             recorder.set_state(sampler["recorders"][name])
-        self._log.set_state(sampler["episodes"])
+        self._episodes.set_state(sampler["episodes"])
         self._random.set_state(sampler["random"])
 
     def get_ctor_args_and_kwargs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -200,8 +211,13 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
         """Nothing is held that must be released."""
 
 
-def _require_finite_rewards(fragment: Fragment) -> None:
-    """One such reward would spoil a network for good, and with it every later hour of the run."""
+def _require_numbers(fragment: Fragment) -> None:
+    """One that is none would spoil a network for good, and with it every later hour of the run."""
     for name, rollout in fragment.items():
         if not np.isfinite(rollout.reward).all():
             raise ValueError(f"group '{name}': the environment gave a reward that is NaN or infinite")
+        if rollout.logp is not None and not np.isfinite(rollout.logp).all():
+            raise ValueError(
+                f"group '{name}': the policy gave an action whose log-probability is NaN or infinite: "
+                "an observation or a weight is no number"
+            )
