@@ -7,6 +7,7 @@ What a file may say of an environment or an algorithm is not listed here: it is 
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -31,10 +32,18 @@ class EnvironmentSpec(Section):
 
 
 class MemberSpec(Section):
-    """What one group of agents learns with."""
+    """What one group of agents learns with.
+
+    Attributes:
+        algorithm: The algorithm's class.
+        params: Its hyperparameters.
+        start_from: A saved agent, or a team, run or checkpoint with a group of the same name, whose weights and
+            normaliser the training starts from.
+    """
 
     algorithm: Target
     params: dict[str, Any] = {}
+    start_from: Path | None = None
 
 
 class SamplingSpec(Section):

@@ -181,7 +181,7 @@ class Agent:
             progress = learn(self.profile, lesson, self._learned, self._memory)
         self._learned, self._memory = progress.learned, progress.memory
         self._lessons += 1
-        self._curve += progress.curve
+        self._curve = [*self._curve, *progress.curve]
         return self
 
     def evaluate(

@@ -27,13 +27,11 @@ def checkpoint_at(path: Path) -> Path | None:
     if is_checkpoint(path):
         return path
     run = RunDir(path)
-    if not run.config.is_file():
-        return None
     best = run.best()
-    if best is None:
+    if best is None and run.config.is_file():
         hint = f"; it is a walk-forward run: name one of {run.folds}/*" if run.folds.is_dir() else ""
         raise UserError(f"{path}: this run holds no checkpoint{hint}")
-    return best.path
+    return None if best is None else best.path
 
 
 def agents_of(checkpoint: Path) -> dict[str, tuple[Profile, Learned]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from ray.rllib.core import COMPONENT_ENV_RUNNER, COMPONENT_LEARNER, COMPONENT_LE
 
 from environments.market.config import MarketParams
 from environments.market.env import MarketEnv
+from policies.algorithm import EPISODE_RETURN
 from wealtharena.agents.alone import require_alike
 from wealtharena.agents.parts import Learned, Profile
 from wealtharena.agents.recipe import user_errors
@@ -123,7 +125,7 @@ def _iterations(team: Team, name: str, env_steps: int) -> Iterator[Row]:
     while reached < start + env_steps:
         results = team.train()
         reached = int(results["num_env_steps_sampled_lifetime"])
-        yield {"env_steps": float(reached), **results["groups"][name]}
+        yield {"env_steps": float(reached), EPISODE_RETURN: math.nan, **results["groups"][name]}
 
 
 def _progress(team: Team, profile: Profile, provenance: Provenance, curve: tuple[Row, ...]) -> Progress:

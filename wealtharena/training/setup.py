@@ -14,6 +14,7 @@ from wealtharena.errors import UserError
 from wealtharena.experiment import Experiment, load_experiment
 from wealtharena.training.resources import of_this_machine, require
 from wealtharena.training.run_dir import RunDir, check_vacant, new_run, open_run
+from wealtharena.training.start_from import starts_of
 
 
 def begin(config: str, overrides: Sequence[str], out: Path | None) -> tuple[Experiment, RunDir]:
@@ -32,6 +33,7 @@ def begin(config: str, overrides: Sequence[str], out: Path | None) -> tuple[Expe
     experiment = load_experiment(config, overrides)
     if "RAY_ADDRESS" not in os.environ:
         require(experiment, of_this_machine(), "this machine")
+    starts_of(experiment)
     run = new_run(experiment.spec.name, out)
     run.write_config(experiment.resolved())
     return experiment, run

@@ -8,6 +8,7 @@ import pickle
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -18,11 +19,14 @@ from wealtharena.experiment import Experiment
 from wealtharena.spec import ExperimentSpec
 from wealtharena.team.algorithm import Team
 from wealtharena.team.config import TeamConfig
+from wealtharena.team.provenance import Provenance, read_provenance, write_provenance
 from wealtharena.training.metrics_log import MetricsLog
 from wealtharena.training.progress import Progress
 from wealtharena.training.resources import available, gpus_per_learner
 from wealtharena.training.run_dir import Checkpoint, Mark, RunDir
+from wealtharena.training.start_from import starts_of
 from wealtharena.training.stopping import StopSignal, fraction_done
+from wealtharena.training.warm_start import begin_from
 
 
 class View(Protocol):
@@ -59,10 +63,20 @@ def train(experiment: Experiment, run: RunDir, *, view: View, stop: StopSignal) 
     team = _restored(last) if last else team_config(experiment).build_algo()
     mark = last.mark if last else Mark()
     try:
+        provenance = read_provenance(last.path) if last else _started(team, experiment)
         with MetricsLog(run.metrics, after=mark.iteration) as log:
-            return _Loop(experiment.spec, run, team, log, view, stop).run(mark)
+            return _Loop(experiment.spec, provenance, run, team, log, view, stop).run(mark)
     finally:
         team.stop()
+
+
+def _started(team: Team, experiment: Experiment) -> Mapping[str, Provenance]:
+    """Gives the members that start from something what it learned; says where all weights will then come from."""
+    starts = starts_of(experiment)
+    if starts:
+        begin_from(team, starts)
+    before = {name: learned.provenance for name, learned in starts.items()}
+    return {name: before.get(name, Provenance()).then(own) for name, own in experiment.provenance.items()}
 
 
 def reason_to_end(spec: ExperimentSpec, mark: Mark) -> str | None:
@@ -105,6 +119,7 @@ def team_config(experiment: Experiment) -> TeamConfig:
 @dataclass(frozen=True)
 class _Loop:
     spec: ExperimentSpec
+    provenance: Mapping[str, Provenance]
     folder: RunDir
     team: Team
     log: MetricsLog
@@ -148,7 +163,11 @@ class _Loop:
         return "interrupted" if self.stop.requested else reason_to_end(self.spec, mark)
 
     def _save(self, mark: Mark) -> None:
-        self.folder.save(mark, lambda path: self.team.save_to_path(str(path.resolve())), keep=self.spec.checkpoint.keep)
+        self.folder.save(mark, self._write, keep=self.spec.checkpoint.keep)
+
+    def _write(self, folder: Path) -> None:
+        self.team.save_to_path(str(folder.resolve()))
+        write_provenance(folder, self.provenance)
 
 
 def _progress(result: Mapping[str, Any], before: Mark, seconds: float) -> Progress:
