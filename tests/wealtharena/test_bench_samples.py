@@ -130,6 +130,16 @@ def test_seeds_of_one_side_alone_wait_for_the_other():
     assert row["seeds"] == [1]
 
 
+def test_races_are_told_apart():
+    both = {"one": reached_after(100), "two": reached_after(300), EVERYBODY: reached_after(300)}
+    attempts = [ended(side, 0, {GROUP: reached_after(100)}) for side in (DEFAULTS, ZOO)]
+    attempts += [ended(side, 0, both, race=PAIR) for side in (DEFAULTS, ZOO)]
+    rows = document(attempts, quick=False)["rows"]
+    assert [(row["case"], row["rl_zoo"]["counted"]) for row in rows] == [
+        ("tiny", [100]), ("pair", [300]), ("pair/one", [100]), ("pair/two", [300]),
+    ]  # fmt: skip
+
+
 def test_the_document_tells_all_hyperparameters():
     content = document([ended(DEFAULTS, 0, {GROUP: reached_after(100)})], quick=False)
     settings = content["settings"]["tiny"]

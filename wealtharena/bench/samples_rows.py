@@ -27,7 +27,7 @@ def document(ended: Sequence[Ended], *, quick: bool) -> dict[str, Any]:
     return {
         "quick": quick,
         "goal": GOAL,
-        "rows": [row for race in races.values() for row in _rows(race, [one for one in ended if one.race == race])],
+        "rows": [row for race in races.values() for row in _rows(race, ended)],
         "settings": {name: _settings(race) for name, race in races.items()},
         "machine": machine,
         "versions": versions(),
@@ -57,7 +57,12 @@ def progress(ended: Ended) -> str:
 
 def _rows(race: Race, ended: Sequence[Ended]) -> list[dict[str, Any]]:
     ours, theirs = (
-        {one.attempt.seed: one.attempt for one in ended if one.contender.name == side.name} for side in (DEFAULTS, ZOO)
+        {
+            one.attempt.seed: one.attempt
+            for one in ended
+            if (one.race.name, one.contender.name) == (race.name, side.name)
+        }
+        for side in (DEFAULTS, ZOO)
     )
     seeds = sorted(ours.keys() & theirs.keys())
     if not seeds:
