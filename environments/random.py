@@ -6,6 +6,8 @@ in wrapping int64 arithmetic: the same bits on every device.
 
 from __future__ import annotations
 
+from typing import overload
+
 import torch
 from torch import Tensor
 
@@ -29,10 +31,10 @@ def uniform(seed: int, *counters: Tensor | int) -> Tensor:
     if not any(isinstance(counter, Tensor) for counter in counters):
         raise TypeError("uniform: no counter is a tensor; give at least one, it says the device and the shape")
     # Every word is mixed in before the next one: else seed 1, copy 0 would draw what seed 0, copy 1 draws.
-    state = _mix(torch.tensor(_signed(seed)) + _signed(_GOLDEN))
+    state: Tensor | int = _next(seed)
     for counter in counters:
-        word = counter if isinstance(counter, Tensor) else _signed(counter)
-        state = _mix((state ^ word) + _signed(_GOLDEN))
+        state = _next(state ^ (counter if isinstance(counter, Tensor) else _signed(counter)))
+    assert isinstance(state, Tensor)
     return _shifted(state, 11).double() * 2.0**-53
 
 
@@ -48,6 +50,25 @@ def normal(seed: int, *counters: Tensor | int) -> Tensor:
     """
     # Zero stands for the middle of its interval [0, 2^-53); one is never drawn.
     return torch.special.ndtri(uniform(seed, *counters).clamp(min=2.0**-54))
+
+
+@overload
+def _next(state: int) -> int: ...
+@overload
+def _next(state: Tensor) -> Tensor: ...
+@overload
+def _next(state: Tensor | int) -> Tensor | int: ...
+def _next(state: Tensor | int) -> Tensor | int:
+    if isinstance(state, Tensor):
+        return _mix(state + _signed(_GOLDEN))
+    return _signed(_mix_one((state + _GOLDEN) % _WRAP))
+
+
+def _mix_one(word: int) -> int:
+    """``_mix`` of a word that is the same for all: on the host, in Python's integers."""
+    word = (word ^ (word >> 30)) * _MIX_1 % _WRAP
+    word = (word ^ (word >> 27)) * _MIX_2 % _WRAP
+    return word ^ (word >> 31)
 
 
 def _mix(word: Tensor) -> Tensor:
