@@ -84,16 +84,16 @@ class MultiAgentFace(MultiAgentEnv):
         acting = self._world.deciding()
         transition = self._world.step(action_dict)
         self._acted |= acting
-        by_agent, over = self._world.by_agent, self._world.over
-        terminated, truncated = by_agent(transition.terminated), by_agent(transition.truncated)
-        for agent, reward in by_agent(transition.reward).items():
-            self._owed[agent] += float(reward)
+        numbers, over = self._world.numbers, self._world.over
+        terminated, truncated = numbers(transition.terminated), numbers(transition.truncated)
+        for agent, reward in numbers(transition.reward).items():
+            self._owed[agent] += reward
         ended = {agent for agent in self._open if over or terminated[agent] or truncated[agent]}
         self._open -= ended
         seen = (ended & self._acted) | (self._open & self._world.deciding())
         cut = over and any(truncated[agent] for agent in ended)
         return (
-            self._pick(by_agent(transition.final_obs), seen),
+            self._pick(self._world.rows(transition.final_obs), seen),
             {agent: self._pay(agent) for agent in self.possible_agents if agent in seen},
             self._flags(terminated, seen) | {"__all__": over and not cut},
             self._flags(truncated, set() if over else seen) | {"__all__": cut},
@@ -103,8 +103,8 @@ class MultiAgentFace(MultiAgentEnv):
     def _pick(self, obs: Observations, agents: Iterable[str]) -> Observations:
         return {agent: obs[agent] for agent in self.possible_agents if agent in agents}
 
-    def _flags(self, flags: Mapping[str, Any], agents: set[str]) -> dict[str, bool]:
-        return {agent: bool(flags[agent]) for agent in self.possible_agents if agent in agents}
+    def _flags(self, flags: Mapping[str, bool], agents: set[str]) -> dict[str, bool]:
+        return {agent: flags[agent] for agent in self.possible_agents if agent in agents}
 
     def _pay(self, agent: str) -> float:
         reward, self._owed[agent] = self._owed[agent], 0.0
@@ -159,14 +159,14 @@ class ParallelFace(ParallelEnv):
             ValueError: An action is missing or has the wrong shape.
         """
         transition = self._world.step(actions)
-        by_agent, over = self._world.by_agent, self._world.over
+        numbers, over = self._world.numbers, self._world.over
         for kept, now in ((self._terminated, transition.terminated), (self._truncated, transition.truncated)):
-            kept |= {agent: kept[agent] or bool(flag) for agent, flag in by_agent(now).items()}
+            kept |= {agent: kept[agent] or flag for agent, flag in numbers(now).items()}
         if over:
             self.agents = []
         return (
-            by_agent(transition.final_obs),
-            {agent: float(reward) for agent, reward in by_agent(transition.reward).items()},
+            self._world.rows(transition.final_obs),
+            numbers(transition.reward),
             {agent: over and flag for agent, flag in self._terminated.items()},
             {agent: over and flag for agent, flag in self._truncated.items()},
             self._infos(),
@@ -192,44 +192,64 @@ class _OneCopy:
         self.action_spaces = {a: copy.deepcopy(groups[name].action_space) for a, (name, _) in self.seats.items()}
         self.over = False
         self._obs: dict[str, Tensor] | None = None
-        self._active: dict[str, Tensor] = {}
+        self._deciding: set[str] = set()
 
     def reset(self, seed: int | None) -> Observations:
         """The first observations of an episode: a new one, or the one that began by itself when the last ended."""
         if seed is None and self._obs is None:
             seed = secrets.randbits(31)
         if self._obs is None or seed is not None or not self.over:
-            self._obs, self._active = self.env.reset(seed=seed), self.env.active()
+            self._obs = self.env.reset(seed=seed)
+            self._set_active(self.env.active())
         self.over = False
-        return self.by_agent(self._obs)
+        return self.rows(self._obs)
 
     def step(self, actions: Mapping[str, Any]) -> Transition:
         if self._obs is None or self.over:
             raise RuntimeError("there is no episode to step, it has ended or none was begun: call reset() first")
         deciding = self.deciding()
-        transition = self.env.step({name: _rows(group, actions, deciding) for name, group in self.env.groups.items()})
-        self._obs, self._active, self.over = transition.obs, transition.active, bool(transition.done[0])
+        given = {name: _together(group, actions, deciding) for name, group in self.env.groups.items()}
+        transition = self.env.step(given)
+        self._obs, self.over = transition.obs, bool(transition.done)
+        self._set_active(transition.active)
         return transition
 
     def deciding(self) -> set[str]:
         """The agents that decide on the current observations."""
-        return {a for a, (name, i) in self.seats.items() if name not in self._active or self._active[name][0, i]}
+        return self._deciding
 
-    def by_agent(self, columns: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Group -> (1, A, ...) becomes agent -> (...)."""
-        rows = {name: column[0].cpu().numpy().copy() for name, column in columns.items()}
-        return {agent: rows[name][i] for agent, (name, i) in self.seats.items()}
+    def _set_active(self, active: Mapping[str, Tensor]) -> None:
+        flags = self.numbers(active)
+        self._deciding = {agent for agent in self.seats if flags.get(agent, True)}
+
+    def numbers(self, columns: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Group -> (1, A) becomes agent -> a number of Python's."""
+        return {
+            agent: number
+            for name, column in columns.items()
+            for agent, number in zip(self.env.groups[name].agent_ids, column.tolist()[0], strict=True)
+        }
+
+    def rows(self, columns: Mapping[str, Tensor]) -> Observations:
+        """Group -> (1, A, F) becomes agent -> (F,), copied once for each group."""
+        return {
+            agent: row
+            for name, column in columns.items()
+            for agent, row in zip(self.env.groups[name].agent_ids, column.cpu().numpy()[0].copy(), strict=True)
+        }
 
 
-def _rows(group: Group, actions: Mapping[str, Any], deciding: set[str]) -> Tensor:
+def _together(group: Group, actions: Mapping[str, Any], deciding: set[str]) -> Tensor:
     """The actions of a group, (1, A) or (1, A, U); zeros where an agent does not decide."""
-    space = group.action_space
+    space, discrete = group.action_space, isinstance(group.action_space, gym.spaces.Discrete)
     missing = [agent for agent in group.agent_ids if agent in deciding and agent not in actions]
     if missing:
         raise ValueError(f"step() was given no action for {missing[0]!r}: every agent that decides needs one")
-    blank = np.zeros((), np.int64) if isinstance(space, gym.spaces.Discrete) else np.zeros(space.shape, np.float32)
-    rows = [np.asarray(actions[a], blank.dtype) if a in deciding else blank for a in group.agent_ids]
-    wrong = [agent for agent, row in zip(group.agent_ids, rows, strict=True) if row.shape != blank.shape]
-    if wrong:
-        raise ValueError(f"the action of {wrong[0]!r} has shape {np.shape(actions[wrong[0]])}, its space is {space}")
-    return torch.from_numpy(np.stack(rows)).unsqueeze(0)
+    shape = () if discrete else space.shape
+    together = np.zeros((1, len(group.agent_ids), *shape), np.int64 if discrete else np.float32)
+    for place, agent in enumerate(group.agent_ids):
+        if agent in deciding:
+            if np.shape(actions[agent]) != shape:
+                raise ValueError(f"the action of {agent!r} has shape {np.shape(actions[agent])}, its space is {space}")
+            together[0, place] = actions[agent]
+    return torch.from_numpy(together)
