@@ -13,39 +13,41 @@ from environments.market.feed import Rows
 from environments.market.ledger import Book
 from environments.market.orders import Orders
 from environments.market.record import MarketRecord
+from environments.market.rewards import Outcome
+from environments.market.scalars import scalar
 from environments.market.state import State
 from environments.market.world import World
 
 LEAST = 1e-6  # of value, for a division: a portfolio that is worth nothing is about to end
 
 
-def trade(world: World, before: State, now: Rows, orders: Orders) -> tuple[State, MarketRecord, Tensor]:
+def trade(world: World, before: State, now: Rows, orders: Orders) -> tuple[State, Outcome, Tensor]:
     """Fills orders at the next open, books the bar and marks at its close.
 
     Returns:
         after: The state at the close of t + 1, before any reset.
-        record: What the bar brought.
+        outcome: What the bar brought.
         reward_EM: float32, rewards for each asset's traders and for the portfolio (last).
     """
-    years_E = world.feed.years(before)
-    fill_EN = (orders.order_EN & now.trades_EN) | now.settles_EN
+    fill_EN = orders.order_EN & now.trades_EN
+    if now.settles_EN is not None:
+        fill_EN = fill_EN | now.settles_EN
     if world.feed.overnight:
-        carry_EN, interest_E = _accrued(world, before.book, years_E)
+        carry_EN, interest_E = _accrued(world, before.book, now)
         cash_E = before.book.cash_E + interest_E + carry_EN.sum(1)
         fills = _fills(world, before, now, orders, fill_EN, cash_E)
     else:
         fills = _fills(world, before, now, orders, fill_EN, before.book.cash_E)
-        carry_EN, interest_E = _accrued(world, ledger.filled(before.book, fills, now.open_EN), years_E)
-    close_EN = _closes(world, now, fills.shares_EN - before.book.shares_EN)
+        carry_EN, interest_E = _accrued(world, ledger.filled(before.book, fills, now.open_EN), now)
+    close_EN = _closes(world, before, now, fills)
     book, pnl_EN = ledger.settle(before.book, fills, now.open_EN, close_EN, carry_EN, interest_E)
-    value_EN = book.shares_EN * book.price_EN
     record = MarketRecord(
         bar_E=before.bar_E + 1,
-        nav_E=book.cash_E + value_EN.sum(1),
-        value_EN=value_EN,
+        nav_E=book.cash_E + book.value_EN.sum(1),
+        value_EN=book.value_EN,
         traded_EN=fills.traded_EN,
         cost_EN=fills.cost_EN,
-        captured_EN=fills.captured_EN,
+        captured_EN=_captured(fills),
         carry_EN=carry_EN,
         pnl_EN=pnl_EN,
         interest_E=interest_E,
@@ -53,19 +55,21 @@ def trade(world: World, before: State, now: Rows, orders: Orders) -> tuple[State
         signal_EN=orders.signal_EN,
     )
     sized_EN = torch.where(fill_EN, orders.sleeve_EN, before.sized_EN)
-    drawdown_EM, reward_EM = _rewards(world, before, now, record, book, paid_on(before.sized_EN, sized_EN))
+    outcome = _outcome(world, before, now, record, book, paid_on(before.sized_EN, sized_EN))
+    step_E = before.step_E + 1
     after = replace(
         before,
         book=book,
         nav_E=record.nav_E,
         bar_E=record.bar_E,
-        step_E=before.step_E + 1,
+        step_E=step_E,
+        acts_E1=world.acts(step_E),
         sized_EN=sized_EN,
-        drawdown_EM=drawdown_EM,
+        drawdown_EM=outcome.drawdown_EM,
         hidden_EK=before.hidden_EK if now.hidden_EK is None else now.hidden_EK,
-        **_standing(world, orders, record, book, order_EN=orders.order_EN & ~fill_EN),
+        **_standing(world, orders, record, book, order_EN=orders.order_EN > fill_EN),
     )
-    return after, record, reward_EM
+    return after, outcome, rewards.reward(outcome, world.params.reward)
 
 
 def paid_on(before_EN: Tensor, after_EN: Tensor) -> Tensor:
@@ -77,9 +81,9 @@ def paid_on(before_EN: Tensor, after_EN: Tensor) -> Tensor:
     return torch.maximum(before_EN, after_EN)
 
 
-def _accrued(world: World, book: Book, years_E: Tensor) -> tuple[Tensor, Tensor]:
+def _accrued(world: World, book: Book, now: Rows) -> tuple[Tensor, Tensor]:
     """Carry and interest of holding a book for the bar."""
-    return ledger.accrue(book, world.borrow_N * years_E.unsqueeze(1), world.params.cash_rate * years_E)
+    return ledger.accrue(book, world.borrow_N * now.years_E.unsqueeze(1), world.params.cash_rate * now.years_E)
 
 
 def _fills(world: World, before: State, now: Rows, orders: Orders, fill_EN: Tensor, cash_E: Tensor) -> Fills:
@@ -88,7 +92,7 @@ def _fills(world: World, before: State, now: Rows, orders: Orders, fill_EN: Tens
         shares_EN=before.book.shares_EN,
         open_EN=now.open_EN,
         cash_E=cash_E,
-        target_EN=torch.where(now.settles_EN, 0.0, orders.target_EN),
+        target_EN=orders.target_EN if now.settles_EN is None else torch.where(now.settles_EN, 0.0, orders.target_EN),
         fill_EN=fill_EN,
         slope_EN=now.slope_EN,
         costs=world.costs,
@@ -107,16 +111,19 @@ def _with_quotes(world: World, before: State, now: Rows, orders: Orders, fills: 
     nav_E = cash_E - fills.cost_EN.sum(1) + (before.book.shares_EN * now.open_EN).sum(1)
     most_N = world.sizing.size_N
     limits = quotes.Exposure(most_N, most_N * world.lowest_N, nav_E.unsqueeze(1), world.classes, orders.caps)
-    return quotes.fill(
-        fills, orders.quote_EN2, now.chance_EN2, now.open_EN, world.feed.years(before), params, world.fees, limits
-    )
+    return quotes.fill(fills, orders.quote_EN2, now.chance_EN2, now.open_EN, now.years_E, params, world.fees, limits)
 
 
-def _closes(world: World, now: Rows, bought_EN: Tensor) -> Tensor:
+def _captured(fills: Fills) -> Tensor:
+    nothing = scalar(0.0, fills.cost_EN.device)
+    return nothing.expand_as(fills.cost_EN) if fills.captured_EN is None else fills.captured_EN
+
+
+def _closes(world: World, before: State, now: Rows, fills: Fills) -> Tensor:
     """The closes, once the trades of the bar have moved prices for good."""
-    if world.permanent_NN is None:
+    if world.permanent is None:
         return now.close_EN
-    return now.close_EN + impact.per_asset(world.permanent_NN, bought_EN)
+    return now.close_EN + impact.per_asset(world.permanent, fills.shares_EN - before.book.shares_EN)
 
 
 def _standing(world: World, orders: Orders, record: MarketRecord, book: Book, order_EN: Tensor) -> dict[str, Tensor]:
@@ -124,41 +131,41 @@ def _standing(world: World, orders: Orders, record: MarketRecord, book: Book, or
     weight_EN = record.value_EN / record.nav_E.clamp(min=LEAST).unsqueeze(1)
     held_EN = world.sizing.held(weight_EN, book.shares_EN)
     stand_EN = torch.where(order_EN, orders.target_EN, held_EN)
-    signal_EN = stand_EN / world.sizing.full(orders.sleeve_EN)
+    signal_EN = stand_EN / orders.full_EN
     return {
         "weight_EN": weight_EN,
         "budget_EK": orders.budget_EK,
         "sleeve_EN": orders.sleeve_EN,
         "order_EN": order_EN,
         "stand_EN": stand_EN,
-        "held_EN": torch.maximum(signal_EN.clamp(max=1.0), world.lowest_N),
+        "held_EN": torch.clamp(signal_EN, world.lowest_N, world.highest_N),
         "score_EJ": orders.score_EJ,
     }
 
 
-def _rewards(
+def _outcome(
     world: World, before: State, now: Rows, record: MarketRecord, book: Book, sleeve_EN: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The new drawdowns, and the rewards."""
-    params = world.params.reward
-    asset_EN, portfolio_E = rewards.log_returns(record.pnl_EN, before.nav_E, record.nav_E)
-    return_EM = rewards.columns(asset_EN, portfolio_E, sleeve_EN)
-    drawdown_EM = rewards.drawdown(before.drawdown_EM, return_EM)
+) -> rewards.Outcome:
+    """What the bar brought, as rewards see it."""
+    params, before_E1 = world.params.reward, before.nav_E.unsqueeze(1)
+    gain_E1 = record.nav_E.unsqueeze(1) - before_E1
+    base_EM = rewards.bases(before_E1, sleeve_EN)
+    return_EM = rewards.log_returns(record.pnl_EN, gain_E1, base_EM)
     profit_EM = return_EM
     if params.unit == "money" or params.expected:
-        profit_EM = rewards.profits(record, params, before.nav_E, sleeve_EN, _luck(world, before, now, book))
-    outcome = rewards.Outcome(
+        profit_EM = rewards.profits(record, params, base_EM, _luck(world, before, now, book))
+    return Outcome(
         record=record,
         before_E=before.nav_E,
         sleeve_EN=sleeve_EN,
+        base_EM=base_EM,
         return_EM=return_EM,
-        drawdown_EM=drawdown_EM,
-        deeper_EM=drawdown_EM - before.drawdown_EM,
+        drawdown_EM=rewards.drawdown(before.drawdown_EM, return_EM),
+        deeper_EM=return_EM.neg().clamp(min=0.0),
         profit_EM=profit_EM,
         shares_EN=book.shares_EN,
         last_E=record.bar_E >= before.end_E,
     )
-    return drawdown_EM, rewards.reward(outcome, params)
 
 
 def _luck(world: World, before: State, now: Rows, book: Book) -> rewards.Luck | None:

@@ -63,6 +63,11 @@ class TraderParams(Params):
         """The action kind, the class's own where none is given."""
         return self.action or ACTIONS.get(self.asset_class, "trade")
 
+    @property
+    def paid_plainly(self) -> bool:
+        """Whether each agent is paid the reward of its own asset as it is."""
+        return not self.joint and self.paid == "sleeve" and not self.risk_aversion
+
     @model_validator(mode="after")
     def _acts_together(self) -> Self:
         if self.joint and self.kind not in ("continuous", "adjust"):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from environments.base import ArrayEnv, Transition
 from environments.market import bar, observations
-from environments.market.allocation import equal_budgets, sleeves
+from environments.market.allocation import sleeves
 from environments.market.config import ALLOCATOR, MarketParams
 from environments.market.feed import Rows
 from environments.market.groups import allocator_names, groups
@@ -19,6 +20,7 @@ from environments.market.ledger import Book
 from environments.market.orders import Orders, decide, from_targets
 from environments.market.panel import Panel
 from environments.market.record import MarketRecord
+from environments.market.rewards import Outcome
 from environments.market.state import State, choose, restored, saved
 from environments.market.world import World, build_world
 
@@ -71,10 +73,13 @@ class MarketEnv(ArrayEnv):
         if params.allocator is not None:
             self.feature_names[ALLOCATOR] = allocator_names(self._world.feed, finite=params.finite)
         self.groups = groups(params, self._world.seats, self._world.feed.listing, self.feature_names)
+        self._sizes = {name: len(group.agent_ids) for name, group in self.groups.items()}
         always_N = self._world.feed.always_N
         self._always_active = {player.name for player in self._world.traders if bool(always_N[player.assets].all())}
         self._seed = 0
         self._state: State | None = None
+        self._rows: Rows | None = None
+        self._wrong_E: Tensor | None = None
         self._record: MarketRecord | None = None
 
     # ---- what others may ask
@@ -101,28 +106,27 @@ class MarketEnv(ArrayEnv):
     @property
     def value_EN(self) -> Tensor:
         """What each position is worth now: float64, negative if short."""
-        book = self._running().book
-        return book.shares_EN * book.price_EN
+        return self._running().book.value_EN
 
     def listed_EN(self) -> Tensor:
         """Which assets may be held now: bool (E, N)."""
-        return self._world.feed.listed(self._running())
+        return self._next_rows().listed_EN
 
     def active(self) -> dict[str, Tensor]:
         """Who decides now; a group that always does is left out."""
-        state = self._running()
-        active_EN = self._world.feed.active(state)
-        found = {
-            seat.player.name: seat.decides(active_EN)
-            for seat in self._world.seats
-            if seat.player.name not in self._always_active
-        }
+        acts_E1, active_EN = self._running().acts_E1, self._next_rows().active_EN
+        found = {name: active_EA for name, active_EA in self._deciding(active_EN) if name not in self._always_active}
         if self.params.allocator is not None and self.params.allocator.every > 1:
-            found[ALLOCATOR] = (state.step_E % self.params.allocator.every == 0).unsqueeze(1)
+            found[ALLOCATOR] = acts_E1
         return found
 
     def get_state(self) -> dict[str, Any]:
-        """The seed, and copies of all tensors of the state."""
+        """The seed, and copies of all tensors of the state.
+
+        Raises:
+            ValueError: On a device other than the CPU, where ``step`` does not look: an action since was not finite.
+        """
+        self._refuse_what_was_wrong()
         return {"seed": self._seed, "state": saved(self._running())}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
@@ -131,36 +135,39 @@ class MarketEnv(ArrayEnv):
         if copies != self.num_envs:
             raise ValueError(f"MarketEnv.set_state: a state of {copies} copies; this environment has {self.num_envs}")
         self._seed = state["seed"]
-        self._state = restored(state["state"], self.device)
-        self._record = None
+        self._begin(restored(state["state"], self.device))
 
     # ---- the episode
 
     @torch.no_grad()
     def reset(self, *, seed: int | None = None) -> dict[str, Tensor]:
-        """Starts new episodes in all copies; see ``ArrayEnv.reset``."""
+        """Starts new episodes in all copies; see ``ArrayEnv.reset``.
+
+        Raises:
+            ValueError: As ``get_state``.
+        """
+        self._refuse_what_was_wrong()
         if seed is not None or self._state is None:
             self._seed = seed or 0
             episode_E = torch.zeros(self.num_envs, dtype=torch.int64, device=self.device)
         else:
             episode_E = self._state.episode_E + 1
-        self._state = self._fresh(episode_E)
-        self._record = None
-        return self._observe(self._state)
+        state = self._fresh(episode_E)
+        self._begin(state)
+        return self._observe(state)
 
     @torch.no_grad()
     def step(self, actions: Mapping[str, Tensor]) -> Transition:
         """Trades one bar on the decisions of all groups; see ``ArrayEnv.step``."""
-        before = self._running()
-        now = self._world.rows(self._seed, before)
+        before, now = self._running(), self._next_rows()
         orders = decide(self._world, before, now, actions)
-        after, reward_EM, ended_E, cut_E = self._advance(before, now, orders)
+        after, reward, ended_E, cut_E = self._advance(before, now, orders)
         final_obs = self._observe(after)
         obs = final_obs if self._state is after else self._observe(self._running())
         return Transition(
             obs=obs,
             final_obs=final_obs,
-            reward=self._paid(before, after, reward_EM),
+            reward=reward,
             terminated=self._per_agent(ended_E),
             truncated=self._per_agent(cut_E),
             done=ended_E | cut_E,
@@ -178,8 +185,7 @@ class MarketEnv(ArrayEnv):
             target_EN: Weights; read where an order is given.
             order_EN: bool, where an order is given: it replaces one that stands. For an asset not listed it is dropped.
         """
-        before = self._running()
-        now = self._world.rows(self._seed, before)
+        before, now = self._running(), self._next_rows()
         orders = from_targets(self._world, before, now, target_EN, order_EN)
         self._advance(before, now, orders)
         return self.record
@@ -189,24 +195,40 @@ class MarketEnv(ArrayEnv):
             raise RuntimeError("MarketEnv: no episode is running; call reset() first")
         return self._state
 
+    def _deciding(self, active_EN: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Name of each trader, and which of its agents decide."""
+        if self._world.plainly_paid:
+            return zip(self.groups, active_EN.split(self._world.counts, dim=1), strict=False)
+        return ((seat.player.name, seat.decides(active_EN)) for seat in self._world.seats)
+
+    def _next_rows(self) -> Rows:
+        """What the coming step needs, found once: ``active`` tells of it before the step trades on it."""
+        if self._rows is None:
+            self._rows = self._world.rows(self._seed, self._running())
+        return self._rows
+
+    def _begin(self, state: State) -> None:
+        self._state, self._rows, self._record = state, None, None
+
     def _fresh(self, episode_E: Tensor) -> State:
         """The first state of an episode."""
         world, capital = self._world, self.params.capital
         opening = world.feed.open(self._seed, episode_E)
         price_EN = opening.price_EN
         zero_EN, nav_E = torch.zeros_like(price_EN), torch.full_like(price_EN[:, 0], capital)
-        budget_K = equal_budgets(len(world.feed.listing.classes), with_cash=self.params.allocator is not None)
-        budget_EK = budget_K.to(self.device).expand(len(nav_E), -1)
+        budget_EK = world.budget_K.expand(len(nav_E), -1)
         sleeve_EN = sleeves(budget_EK, world.classes, world.feed.per_asset(opening.bar_E))
         amount_EN = world.start_N * world.sizing.full(sleeve_EN)
         shares_EN = world.sizing.shares(amount_EN, price_EN, nav_E)
+        value_EN = shares_EN * price_EN
         return State(
-            book=Book(nav_E - (shares_EN * price_EN).sum(1), shares_EN, price_EN, price_EN),
+            book=Book(nav_E - value_EN.sum(1), shares_EN, price_EN, value_EN, price_EN),
             nav_E=nav_E,
             weight_EN=world.sizing.weights(amount_EN, price_EN, nav_E),
             bar_E=opening.bar_E,
             end_E=opening.end_E,
             step_E=torch.zeros_like(opening.bar_E),
+            acts_E1=torch.ones_like(opening.bar_E, dtype=torch.bool).unsqueeze(1),
             episode_E=episode_E,
             budget_EK=budget_EK,
             sleeve_EN=sleeve_EN,
@@ -219,33 +241,45 @@ class MarketEnv(ArrayEnv):
             hidden_EK=opening.hidden_EK,
         )
 
-    def _advance(self, before: State, now: Rows, orders: Orders) -> tuple[State, Tensor, Tensor, Tensor]:
+    def _advance(self, before: State, now: Rows, orders: Orders) -> tuple[State, dict[str, Tensor], Tensor, Tensor]:
         """Trades one bar and restarts the copies that end: the state before that, rewards, terminated, truncated."""
-        after, record, reward_EM = bar.trade(self._world, before, now, orders)
-        wrong_E = after.held_EN.isnan().any(1)
-        if orders.quote_EN2 is not None:
-            wrong_E = wrong_E | orders.quote_EN2.isnan().flatten(1).any(1)
-        if bool(wrong_E.any()):
+        after, outcome, reward_EM = bar.trade(self._world, before, now, orders)
+        self._hold_against(after, orders)
+        ruined_E = after.nav_E <= RUIN * self.params.capital
+        done_E = ruined_E | outcome.last_E
+        ended_E = done_E if self.params.finite else ruined_E
+        goes_on = self._world.on_host and not bool(done_E.any())
+        self._begin(after if goes_on else choose(done_E, self._fresh(after.episode_E + 1), after))
+        self._record = outcome.record
+        return after, self._paid(before, outcome, reward_EM), ended_E, done_E > ended_E
+
+    def _hold_against(self, after: State, orders: Orders) -> None:
+        """Notes the copies whose actions were not finite, and says so where the host may look."""
+        said = after.held_EN if orders.quote_EN2 is None else torch.cat([after.held_EN, *orders.quote_EN2.unbind(2)], 1)
+        if self._world.on_host and not math.isnan(float(said.sum())):
+            return
+        wrong_E = said.sum(1).isnan()
+        self._wrong_E = wrong_E if self._wrong_E is None else self._wrong_E | wrong_E
+        if self._world.on_host:
+            self._refuse_what_was_wrong()
+
+    def _refuse_what_was_wrong(self) -> None:
+        wrong_E, self._wrong_E = self._wrong_E, None
+        if wrong_E is not None and bool(wrong_E.any()):
             copy = int(wrong_E.nonzero()[0])
             raise ValueError(
                 f"MarketEnv: an action of copy {copy} was NaN or a target weight infinite; give finite ones"
             )
-        ruined_E, over_E = after.nav_E <= RUIN * self.params.capital, after.bar_E >= after.end_E
-        ended_E = ruined_E | over_E if self.params.finite else ruined_E
-        cut_E = over_E & ~ended_E
-        done_E = ended_E | cut_E
-        self._state = choose(done_E, self._fresh(after.episode_E + 1), after) if bool(done_E.any()) else after
-        self._record = record
-        return after, reward_EM, ended_E, cut_E
 
-    def _paid(self, before: State, after: State, reward_EM: Tensor) -> dict[str, Tensor]:
+    def _paid(self, before: State, outcome: Outcome, reward_EM: Tensor) -> dict[str, Tensor]:
         """The rewards of each group, less what its aversion to risk takes off."""
-        reward, params = {}, self.params.reward
-        sleeve_EN = bar.paid_on(before.sized_EN, after.sized_EN)
+        if self._world.plainly_paid:
+            return dict(zip(self.groups, reward_EM.split([*self._world.counts, 1], dim=1), strict=False))
+        reward, params, sleeve_EN = {}, self.params.reward, outcome.sleeve_EN
         for seat in self._world.seats:
             reward_EA = seat.earns(reward_EM, sleeve_EN, params.unit)
             if seat.player.params.risk_aversion:
-                variance_EN = self._world.feed.variance(before, after.book.shares_EN)
+                variance_EN = self._world.feed.variance(before, outcome.shares_EN)
                 risk_EA = seat.risks(variance_EN, sleeve_EN, before.nav_E, params.unit)
                 reward_EA = reward_EA - (params.scale * seat.player.params.risk_aversion / 2 * risk_EA).float()
             reward[seat.player.name] = reward_EA
@@ -258,15 +292,8 @@ class MarketEnv(ArrayEnv):
     def _observe(self, state: State) -> dict[str, Tensor]:
         drawdown_E1 = -torch.expm1(-state.drawdown_EM[:, -1:])
         exposure_EC = self._world.classes.sums(state.weight_EN.abs())
-        portfolio = (
-            state.held_EN,
-            state.sleeve_EN * state.weight_EN.shape[1],
-            observations.unrealised(state.book.shares_EN, state.book.price_EN, state.book.entry_EN),
-            state.order_EN,
-            drawdown_E1,
-            self._world.classes.spread(exposure_EC),
-        )
-        seen, shared = self._world.feed.observe(state, portfolio), self._shared(state)
+        portfolio_EPN = torch.stack(self._portfolio(state, drawdown_E1, exposure_EC), dim=1)
+        seen, shared = self._world.feed.observe(state, portfolio_EPN), self._shared(state)
         obs = {}
         for seat in self._world.seats:
             asset_class = seat.player.asset_class
@@ -277,6 +304,18 @@ class MarketEnv(ArrayEnv):
                 overview_EF = torch.cat([overview_EF, self._time_left(state)], dim=1)
             obs[ALLOCATOR] = observations.of_allocator(overview_EF, state.budget_EK, exposure_EC, drawdown_E1)
         return obs
+
+    def _portfolio(self, state: State, drawdown_E1: Tensor, exposure_EC: Tensor) -> tuple[Tensor, ...]:
+        """What each trader sees of its position and the portfolio: (E, N) for each of ``TRADER_FEATURES``."""
+        book, assets = state.book, state.weight_EN.shape[1]
+        return (
+            state.held_EN,
+            state.sleeve_EN * assets,
+            observations.unrealised(book.shares_EN, book.price_EN, book.entry_EN, positive=self._world.feed.positive),
+            state.order_EN,
+            drawdown_E1.expand(-1, assets),
+            self._world.classes.spread(exposure_EC),
+        )
 
     def _shared(self, state: State) -> dict[str, Tensor]:
         """Class -> what its traders see of it as a whole, the time left at the end."""
@@ -295,4 +334,5 @@ class MarketEnv(ArrayEnv):
 
     def _per_agent(self, flag_E: Tensor) -> dict[str, Tensor]:
         flag_E1 = flag_E.unsqueeze(1)
-        return {name: flag_E1.expand(-1, len(group.agent_ids)) for name, group in self.groups.items()}
+        of_size = {size: flag_E1.expand(-1, size) for size in set(self._sizes.values())}
+        return {name: of_size[size] for name, size in self._sizes.items()}

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from environments.market.impact import per_asset
 from environments.market.risk import Classes, Limits
+from environments.market.scalars import scalar
 
 TINY = 1e-100  # a price, for a division: simulated ones may be 0
 MAX_IMPACT = 0.25  # of the price: the square root is no law far beyond a day's volume, and prices stay positive
@@ -26,13 +27,13 @@ class Fills:
         shares_EN: float64, shares held from now on.
         traded_EN: float64, absolute value traded at the open's price.
         cost_EN: float64, spread, impact and commission.
-        captured_EN: float64, what resting orders earned against the open's price.
+        captured_EN: float64, what resting orders earned against the open's price; None: there were none.
     """
 
     shares_EN: Tensor
     traded_EN: Tensor
     cost_EN: Tensor
-    captured_EN: Tensor
+    captured_EN: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -42,38 +43,45 @@ class Costs:
     Attributes:
         flat_N: float64, half the spread and the commission, per unit of value.
         per_share_N: float64, money per share; None: nothing.
-        temporary_NN: float64, linear impact L: dx shares cost dx' L dx / 2; None: none.
+        half_impact: float64, half the linear impact L, (N, N) or its diagonal: dx shares cost dx' L dx / 2; None: none.
     """
 
     flat_N: Tensor
     per_share_N: Tensor | None
-    temporary_NN: Tensor | None
+    half_impact: Tensor | None
 
-    def of(self, change_EN: Tensor, price_EN: Tensor, slope_EN: Tensor) -> Tensor:
+    def of(self, change_EN: Tensor, value_EN: Tensor, slope_EN: Tensor | None) -> Tensor:
         """Costs of buying so many shares: float64 (E, N).
 
         The linear impact's dx' L dx / 2 is split as dx_i (L dx)_i / 2: never negative in sum, but one asset may gain
         where another's trade has moved its price.
+
+        Args:
+            change_EN: float64, shares bought.
+            value_EN: float64, their absolute value.
+            slope_EN: See ``impact_slope``; None: none.
         """
-        value_EN = (change_EN * price_EN).abs()
         cost_EN = value_EN * cost_rate(value_EN, self.flat_N, slope_EN)
         if self.per_share_N is not None:
-            cost_EN = cost_EN + change_EN.abs() * self.per_share_N
-        if self.temporary_NN is not None:
-            cost_EN = cost_EN + 0.5 * change_EN * per_asset(self.temporary_NN, change_EN)
+            cost_EN = torch.addcmul(cost_EN, change_EN.abs(), self.per_share_N)
+        if self.half_impact is not None:
+            cost_EN = torch.addcmul(cost_EN, change_EN, per_asset(self.half_impact, change_EN))
         return cost_EN
 
-    def bound(self, most_EN: Tensor, price_EN: Tensor, slope_EN: Tensor) -> Tensor:
-        """An upper bound of the costs per unit of value, whatever is traded up to ``most_EN`` of each asset."""
+    def bound(self, most_EN: Tensor, price_EN: Tensor, slope_EN: Tensor | None) -> Tensor:
+        """An upper bound of the costs per unit of value, whatever is traded up to ``most_EN`` of each asset.
+
+        Args:
+            most_EN: float64, absolute values.
+            price_EN: float64, above 0.
+            slope_EN: See ``impact_slope``; None: none.
+        """
         rate_EN = cost_rate(most_EN, self.flat_N, slope_EN)
-        if self.per_share_N is None and self.temporary_NN is None:
-            return rate_EN
-        price_EN = price_EN.abs().clamp(min=TINY)
-        if self.per_share_N is not None:
-            rate_EN = rate_EN + self.per_share_N / price_EN
-        if self.temporary_NN is not None:
-            rate_EN = rate_EN + 0.5 * per_asset(self.temporary_NN.abs(), most_EN / price_EN) / price_EN
-        return rate_EN
+        share_EN = self.per_share_N
+        if self.half_impact is not None:
+            push_EN = per_asset(self.half_impact.abs(), most_EN / price_EN)
+            share_EN = push_EN if share_EN is None else push_EN + share_EN
+        return rate_EN if share_EN is None else rate_EN + share_EN / price_EN
 
 
 def impact_slope(impact: Tensor, vol: Tensor, adv: Tensor) -> Tensor:
@@ -84,14 +92,16 @@ def impact_slope(impact: Tensor, vol: Tensor, adv: Tensor) -> Tensor:
     return torch.where(adv > 0, impact * vol / adv.clamp(min=1e-300).sqrt(), 0.0)
 
 
-def cost_rate(value_EN: Tensor, flat_N: Tensor, slope_EN: Tensor) -> Tensor:
+def cost_rate(value_EN: Tensor, flat_N: Tensor, slope_EN: Tensor | None) -> Tensor:
     """Costs of trading ``value_EN``, per unit of value: flat + slope x sqrt(value), the impact at most ``MAX_IMPACT``.
 
     Args:
         value_EN: float64, absolute value traded.
         flat_N: float64, half the spread and the commission.
-        slope_EN: float64, see ``impact_slope``.
+        slope_EN: float64, see ``impact_slope``; None: there is no such impact.
     """
+    if slope_EN is None:
+        return flat_N.expand_as(value_EN)
     return (slope_EN * value_EN.sqrt()).clamp(max=MAX_IMPACT) + flat_N
 
 
@@ -112,19 +122,19 @@ def room(held_EN: Tensor, target_EN: Tensor, fill_EN: Tensor, net_E1: Tensor, cl
         float64 (E, N), target weights, 0 where nothing fills. In each class and in total, their absolute sum x ``net``
         and the value of what does not fill are within the cap, unless the latter alone is not.
     """
-    weight_EN = torch.where(fill_EN, target_EN, 0.0)
-    fixed_EC = classes.sums(torch.where(fill_EN, 0.0, held_EN).abs()) / net_E1
+    none = scalar(0.0, held_EN.device)
+    weight_EN = torch.where(fill_EN, target_EN, none)
+    fixed_EC = classes.sums(torch.where(fill_EN, none, held_EN).abs()) / net_E1
     wanted_EC = classes.sums(weight_EN.abs())
-    scale_EC = _fit(caps.max_class - fixed_EC, wanted_EC)
+    excess_EC = _excess(wanted_EC, caps.max_class - fixed_EC)
     free_E1 = caps.max_gross - fixed_EC.sum(1, keepdim=True)
-    scale_EC = scale_EC * _fit(free_E1, (wanted_EC * scale_EC).sum(1, keepdim=True))
-    return weight_EN * classes.spread(scale_EC)
+    excess_EC = excess_EC * _excess((wanted_EC / excess_EC).sum(1, keepdim=True), free_E1)
+    return weight_EN / classes.spread(excess_EC)
 
 
-def _fit(free: Tensor, wanted: Tensor) -> Tensor:
-    """The factor in [0, 1] that makes ``wanted`` fit into ``free``; 1 where nothing is wanted."""
-    free = free.clamp(min=0.0)
-    return torch.where(wanted > free, free / wanted, 1.0)
+def _excess(wanted: Tensor, free: Tensor) -> Tensor:
+    """How many times too much is wanted, at least 1; 1 where nothing is wanted, infinite where nothing is free."""
+    return torch.fmax(wanted / free.clamp(min=0.0), scalar(1.0, wanted.device))
 
 
 def fill(
@@ -133,7 +143,7 @@ def fill(
     cash_E: Tensor,
     target_EN: Tensor,
     fill_EN: Tensor,
-    slope_EN: Tensor,
+    slope_EN: Tensor | None,
     costs: Costs,
     classes: Classes,
     caps: Limits,
@@ -153,11 +163,11 @@ def fill(
 
     Args:
         shares_EN: float64, shares held before.
-        open_EN: float64, prices.
+        open_EN: float64, prices, above 0 where targets are weights.
         cash_E: float64, before the fills; with the value held it makes nav.
         target_EN: float64, target weights, or numbers of shares.
         fill_EN: bool, what fills; the shares of all others stay as they are, to the bit.
-        slope_EN: float64, see ``impact_slope``.
+        slope_EN: float64, see ``impact_slope``; None: none.
         costs: What trading costs.
         classes: Which asset is of which class.
         caps: ``max_class`` and ``max_gross``: see ``room``.
@@ -167,7 +177,8 @@ def fill(
     nav_E1 = (cash_E + held_EN.sum(1)).clamp(min=0.0).unsqueeze(1)
     wanted_EN = target_EN * open_EN if in_shares else target_EN * nav_E1
     most_EN = torch.maximum(held_EN.abs(), (wanted_EN - held_EN).abs())
-    rate_EN = torch.where(fill_EN, costs.bound(most_EN, open_EN, slope_EN), 0.0)
+    price_EN = open_EN.abs().clamp(min=TINY) if in_shares else open_EN
+    rate_EN = torch.where(fill_EN, costs.bound(most_EN, price_EN, slope_EN), scalar(0.0, open_EN.device))
     bound_E1 = torch.minimum((rate_EN * most_EN).sum(1, keepdim=True), nav_E1)
     net_E1 = (nav_E1 - bound_E1).clamp(min=torch.finfo(torch.float64).tiny)
     if in_shares:
@@ -179,17 +190,13 @@ def fill(
         bought_EN = _after_costs(held_EN, weight_EN, rate_EN, nav_E1, bound_E1) / open_EN
     new_EN = torch.where(fill_EN, bought_EN, shares_EN)
     change_EN = new_EN - shares_EN
-    return Fills(
-        shares_EN=new_EN,
-        traded_EN=(change_EN * open_EN).abs(),
-        cost_EN=costs.of(change_EN, open_EN, slope_EN),
-        captured_EN=torch.zeros_like(new_EN),
-    )
+    traded_EN = (change_EN * open_EN).abs()
+    return Fills(new_EN, traded_EN, costs.of(change_EN, traded_EN, slope_EN))
 
 
 def _after_costs(held_EN: Tensor, weight_EN: Tensor, rate_EN: Tensor, nav_E1: Tensor, bound_E1: Tensor) -> Tensor:
     """w_i (nav - c), with the smaller of the two bounds of ``fill``."""
     fixed_E1 = (rate_EN * (weight_EN * nav_E1 - held_EN).abs()).sum(1, keepdim=True)
     share_E1 = (rate_EN * weight_EN.abs()).sum(1, keepdim=True)
-    sharp_E1 = torch.where(share_E1 < 1.0, fixed_E1 / (1.0 - share_E1), bound_E1)
-    return weight_EN * (nav_E1 - torch.minimum(sharp_E1, bound_E1))
+    sharp_E1 = fixed_E1 / (1.0 - share_E1).clamp(min=0.0)
+    return weight_EN * (nav_E1 - torch.fmin(sharp_E1, bound_E1))

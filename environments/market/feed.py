@@ -42,12 +42,13 @@ class Rows:
     Attributes:
         open_EN: float64, at t + 1.
         close_EN: float64, at t + 1, before any permanent impact of what is traded at the open.
-        slope_EN: float64, impact as known at t (see ``execution.impact_slope``).
+        slope_EN: float64, impact as known at t (see ``execution.impact_slope``); None: there is none.
         per_asset_EN: float64, 1 / listed assets of the asset's class at t.
-        trades_EN: bool, the asset has a bar of its own at t + 1.
-        settles_EN: bool, the asset is closed out at t + 1.
+        years_E: float64, calendar time from t to t + 1.
         active_EN: bool, the asset's agents decide at t.
         listed_EN: bool, at t.
+        trades_EN: bool, the asset has a bar of its own at t + 1.
+        settles_EN: bool, the asset is closed out at t + 1; None: none ever is.
         expected_EN: float64, what ``close_EN`` was expected to be at t; where that is known.
         hidden_EK: float64, the hidden columns at t + 1; of a panel there are none.
         chance_EN2: float64, uniform in [0, 1): the luck of bids and asks, where there are any.
@@ -55,12 +56,13 @@ class Rows:
 
     open_EN: Tensor
     close_EN: Tensor
-    slope_EN: Tensor
+    slope_EN: Tensor | None
     per_asset_EN: Tensor
-    trades_EN: Tensor
-    settles_EN: Tensor
+    years_E: Tensor
     active_EN: Tensor
     listed_EN: Tensor
+    trades_EN: Tensor
+    settles_EN: Tensor | None
     expected_EN: Tensor | None = None
     hidden_EK: Tensor | None = None
     chance_EN2: Tensor | None = None
@@ -95,6 +97,7 @@ class Feed(abc.ABC):
         shared_names: Class -> names of what is seen of it as a whole.
         class_names: Names of what the allocator sees, one class after the other.
         always_N: bool, the asset's agents decide at every bar of the window.
+        positive: Prices are above 0.
     """
 
     overnight: ClassVar[bool]
@@ -105,6 +108,7 @@ class Feed(abc.ABC):
     shared_names: Mapping[str, tuple[str, ...]]
     class_names: tuple[str, ...]
     always_N: Tensor
+    positive: bool
 
     @abc.abstractmethod
     def open(self, seed: int, episode_E: Tensor) -> Opening:
@@ -115,20 +119,8 @@ class Feed(abc.ABC):
         """The rows of the step that begins now."""
 
     @abc.abstractmethod
-    def active(self, state: State) -> Tensor:
-        """Whose agents decide now: bool (E, N)."""
-
-    @abc.abstractmethod
-    def listed(self, state: State) -> Tensor:
-        """What may be held now: bool (E, N)."""
-
-    @abc.abstractmethod
     def per_asset(self, bar_E: Tensor) -> Tensor:
         """1 / listed assets of each asset's class: float64 (E, N)."""
-
-    @abc.abstractmethod
-    def years(self, state: State) -> Tensor:
-        """Calendar time of the step that begins now: float64 (E,)."""
 
     @abc.abstractmethod
     def surprise(self, state: State, now: Rows) -> Tensor:
@@ -142,12 +134,12 @@ class Feed(abc.ABC):
         """
 
     @abc.abstractmethod
-    def observe(self, state: State, portfolio: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        """Class -> what its traders see of each asset: float32 (E, n, F), ``portfolio``'s columns last.
+    def observe(self, state: State, portfolio_EPN: Tensor) -> dict[str, Tensor]:
+        """Class -> what its traders see of each asset: float32 (E, n, F), the portfolio's columns last.
 
         Args:
             state: Of now.
-            portfolio: One tensor that broadcasts to (E, N) for each of ``observations.TRADER_FEATURES``.
+            portfolio_EPN: float64, a row for each of ``observations.TRADER_FEATURES``.
         """
 
     @abc.abstractmethod

@@ -48,9 +48,20 @@ def check_no_free_profit(temporary_NN: Tensor | None, permanent_NN: Tensor | Non
         )
 
 
-def per_asset(impact_NN: Tensor, shares_EN: Tensor) -> Tensor:
+def narrowed(impact_NN: Tensor | None) -> Tensor | None:
+    """The diagonal alone, (N,), where each asset's trades move no price but its own: N times less to compute."""
+    if impact_NN is None or not torch.equal(impact_NN, torch.diag(impact_NN.diagonal())):
+        return impact_NN
+    return impact_NN.diagonal().clone()
+
+
+def per_asset(impact: Tensor, shares_EN: Tensor) -> Tensor:
     """The price change of each asset by trades of so many shares, float64 (E, N).
 
     Products are summed row by row: a matrix product's rounding may depend on the number of copies.
+
+    Args:
+        impact: float64, a matrix (N, N) or its diagonal (N,), see ``narrowed``.
+        shares_EN: float64.
     """
-    return (shares_EN.unsqueeze(1) * impact_NN).sum(-1)
+    return shares_EN * impact if impact.dim() == 1 else (shares_EN.unsqueeze(1) * impact).sum(-1)

@@ -29,25 +29,23 @@ def allocator_features(classes: tuple[str, ...]) -> tuple[str, ...]:
     return (*budgets, *(f"exposure/{name}" for name in classes), "portfolio_drawdown", "gross")
 
 
-def unrealised(shares_EN: Tensor, price_EN: Tensor, entry_EN: Tensor) -> Tensor:
+def unrealised(shares_EN: Tensor, price_EN: Tensor, entry_EN: Tensor, *, positive: bool = False) -> Tensor:
     """Return of each position since it was opened, clipped to [-1, 1]; 0 where nothing is held.
 
-    Of the size of the price it was opened at: simulated prices may be 0 or below.
+    Of the size of the price it was opened at: simulated prices may be 0 or below (not ``positive``).
     """
-    return_EN = (price_EN - entry_EN) / entry_EN.abs().clamp(min=TINY)
-    return return_EN.clamp(-1.0, 1.0) * shares_EN.sign()
+    size_EN = entry_EN if positive else entry_EN.abs().clamp(min=TINY)
+    return ((price_EN - entry_EN) / size_EN).clamp(-1.0, 1.0) * shares_EN.sign()
 
 
-def of_traders(market_ENF: Tensor, portfolio: tuple[Tensor, ...]) -> Tensor:
-    """Fills the last columns of ``market_ENF``, in place, with the columns of ``TRADER_FEATURES``.
+def of_traders(market_ENF: Tensor, portfolio_EPN: Tensor) -> Tensor:
+    """Fills the last columns of ``market_ENF``, in place.
 
     Args:
         market_ENF: float32, the features of prices, followed by a column for each of ``TRADER_FEATURES``.
-        portfolio: One tensor that broadcasts to (E, N) for each of ``TRADER_FEATURES``.
+        portfolio_EPN: float64, a row for each of ``TRADER_FEATURES``.
     """
-    first = market_ENF.shape[-1] - len(TRADER_FEATURES)
-    for column, value_EN in enumerate(portfolio, start=first):
-        market_ENF[..., column] = value_EN
+    market_ENF[..., -len(TRADER_FEATURES) :] = portfolio_EPN.transpose(1, 2)
     return market_ENF
 
 

@@ -28,6 +28,7 @@ class Orders:
         signal_EN: float64, what was asked for, before caps.
         budget_EK: float64.
         sleeve_EN: float64.
+        full_EN: float64, the amount of a signal of 1.
         score_EJ: float64, the traders' performances once the next bar is known (see ``fusion``).
         caps: What holds after the fills.
         quote_EN2: float64, distances of bid and ask, infinite where nothing is quoted; None: nobody quotes.
@@ -38,6 +39,7 @@ class Orders:
     signal_EN: Tensor
     budget_EK: Tensor
     sleeve_EN: Tensor
+    full_EN: Tensor
     score_EJ: Tensor
     caps: risk.Limits
     quote_EN2: Tensor | None = None
@@ -56,7 +58,8 @@ def decide(world: World, before: State, now: Rows, actions: Mapping[str, Tensor]
     moved_EN = asks_EN & now.active_EN
     signal_EN = torch.where(moved_EN, asked_EN, before.held_EN)
     resized_EN = moved_EN | ((sleeve_EN != before.sleeve_EN) & now.listed_EN)
-    wanted_EN = torch.where(resized_EN, signal_EN * world.sizing.full(sleeve_EN), before.stand_EN)
+    full_EN = world.sizing.full(sleeve_EN)
+    wanted_EN = torch.where(resized_EN, signal_EN * full_EN, before.stand_EN)
     weight_EN = world.sizing.weights(wanted_EN, before.book.price_EN, before.nav_E)
     capped_EN = risk.capped(weight_EN, world.classes, world.caps)
     order_EN = before.order_EN | resized_EN | ((capped_EN - weight_EN).abs() > ROUNDING)
@@ -66,7 +69,7 @@ def decide(world: World, before: State, now: Rows, actions: Mapping[str, Tensor]
         last_E1 = (before.bar_E + 1 >= before.end_E).unsqueeze(1)
         target_EN, order_EN = torch.where(last_E1, 0.0, target_EN), order_EN | last_E1
         quote_EN2 = None if quote_EN2 is None else torch.where(last_E1.unsqueeze(-1), torch.inf, quote_EN2)
-    return Orders(target_EN, order_EN, signal_EN, budget_EK, sleeve_EN, score_EJ, world.caps, quote_EN2)
+    return Orders(target_EN, order_EN, signal_EN, budget_EK, sleeve_EN, full_EN, score_EJ, world.caps, quote_EN2)
 
 
 def from_targets(world: World, before: State, now: Rows, target_EN: Tensor, order_EN: Tensor) -> Orders:
@@ -74,13 +77,15 @@ def from_targets(world: World, before: State, now: Rows, target_EN: Tensor, orde
     order_EN = order_EN & now.listed_EN
     amount_EN = world.sizing.amounts(target_EN.to(torch.float64), before.book.price_EN, before.nav_E)
     target_EN = torch.where(order_EN, amount_EN, before.stand_EN)
+    full_EN = world.sizing.full(before.sleeve_EN)
     caps = risk.Limits(torch.inf, torch.inf, max(1.0, world.caps.max_gross))
     return Orders(
         target_EN=target_EN,
         order_EN=order_EN | before.order_EN,
-        signal_EN=target_EN / world.sizing.full(before.sleeve_EN),
+        signal_EN=target_EN / full_EN,
         budget_EK=before.budget_EK,
         sleeve_EN=before.sleeve_EN,
+        full_EN=full_EN,
         score_EJ=before.score_EJ,
         caps=caps,
     )
@@ -90,13 +95,13 @@ def _budgets(world: World, before: State, actions: Mapping[str, Tensor]) -> Tens
     params = world.params.allocator
     if params is None:
         return before.budget_EK
-    acts_E1 = (before.step_E % params.every == 0).unsqueeze(1)
-    if not bool(acts_E1.any()):
+    given = ALLOCATOR in actions
+    if (world.on_host or not given) and not bool(before.acts_E1.any()):
         return before.budget_EK
-    if ALLOCATOR not in actions:
+    if not given:
         raise _left_out(ALLOCATOR)
     budget_EK = allocation.budgets(actions[ALLOCATOR].squeeze(1), params.sharpness)
-    return torch.where(acts_E1, budget_EK, before.budget_EK)
+    return torch.where(before.acts_E1, budget_EK, before.budget_EK)
 
 
 def _signals(world: World, before: State, now: Rows, actions: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -119,12 +124,12 @@ def _signals(world: World, before: State, now: Rows, actions: Mapping[str, Tenso
 
 def _given(player: Trader, now: Rows, actions: Mapping[str, Tensor]) -> Tensor:
     """The actions of one group, a column for each of its assets; of one that is left out or quotes, any."""
+    if player.name in actions and player.kind != "quotes":
+        return actions[player.name].flatten(1)
     active_EA = now.active_EN[:, player.assets]
     if player.name not in actions and bool(active_EA.any()):
         raise _left_out(player.name)
-    if player.name not in actions or player.kind == "quotes":
-        return torch.zeros_like(active_EA, dtype=torch.float32)
-    return actions[player.name].flatten(1)
+    return torch.zeros_like(active_EA, dtype=torch.float32)
 
 
 def _quotes(world: World, actions: Mapping[str, Tensor], target_EN: Tensor) -> Tensor | None:
@@ -145,7 +150,7 @@ def _together(
     """What the traders of one class say together, and their performances."""
     params = world.params.fusion
     signal_JEA, asks_JEA = (torch.stack(parts) for parts in zip(*said, strict=True))
-    score_EJ = before.score_EJ[:, list(desk)]
+    score_EJ = torch.stack([before.score_EJ[:, j] for j in desk], dim=1)
     assets = world.traders[desk[0]].assets
     surprise_EA = world.feed.surprise(before, now)[:, assets]
     heard = fusion.fuse(signal_JEA, asks_JEA, fusion.voices(score_EJ, params.temperature))

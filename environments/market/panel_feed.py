@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +21,7 @@ class PanelFeed(Feed):
     """The tables of a panel."""
 
     overnight = True
+    positive = True
 
     def __init__(self, panel: Panel, window: tuple[int, int], params: MarketParams, device: str) -> None:
         self.listing = panel
@@ -28,12 +30,10 @@ class PanelFeed(Feed):
         self.asset_names = dict.fromkeys(panel.classes, self.tables.asset_names)
         self.shared_names = dict.fromkeys(panel.classes, ())
         self.class_names = self.tables.class_names
-        self.always_N = self.tables.active(torch.arange(*window, device=device)).all(0)
+        self.always_N = self.tables.active_TN[slice(*window)].all(0)
+        self._settles = bool(self.tables.settles_TN[slice(*window)].any())
         self._horizon = params.horizon
-        starts_C = torch.from_numpy(panel.class_N).bincount().cumsum(0).tolist()
-        self._slices = {
-            name: slice(first, stop) for name, first, stop in zip(panel.classes, [0, *starts_C], starts_C, strict=False)
-        }
+        self._sizes = np.bincount(panel.class_N).tolist()
 
     def open(self, seed: int, episode_E: Tensor) -> Opening:
         """Starts at the window's first bar or, with a horizon, at one drawn at random."""
@@ -53,23 +53,11 @@ class PanelFeed(Feed):
 
     def rows(self, seed: int, state: State) -> Rows:
         """The same for every seed."""
-        return self.tables.rows(state.bar_E)
-
-    def active(self, state: State) -> Tensor:
-        """See ``Feed``."""
-        return self.tables.active(state.bar_E)
-
-    def listed(self, state: State) -> Tensor:
-        """See ``Feed``."""
-        return self.tables.listed(state.bar_E)
+        return self.tables.rows(state.bar_E, settling=self._settles)
 
     def per_asset(self, bar_E: Tensor) -> Tensor:
         """See ``Feed``."""
-        return self.tables.rows(bar_E).per_asset_EN
-
-    def years(self, state: State) -> Tensor:
-        """See ``Feed``."""
-        return self.tables.years_T.index_select(0, state.bar_E)
+        return self.tables.per_asset_TN.index_select(0, bar_E)
 
     def surprise(self, state: State, now: Rows) -> Tensor:
         """See ``Feed``."""
@@ -79,10 +67,10 @@ class PanelFeed(Feed):
         """Nobody knows: ``MarketParams`` refuses what would ask."""
         raise NotImplementedError("a panel does not say what the variance of its next bar is")
 
-    def observe(self, state: State, portfolio: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def observe(self, state: State, portfolio_EPN: Tensor) -> dict[str, Tensor]:
         """See ``Feed``."""
-        seen_ENF = observations.of_traders(self.tables.asset_TNF.index_select(0, state.bar_E), portfolio)
-        return {name: seen_ENF[:, assets] for name, assets in self._slices.items()}
+        seen_ENF = observations.of_traders(self.tables.asset_TNF.index_select(0, state.bar_E), portfolio_EPN)
+        return dict(zip(self.listing.classes, seen_ENF.split(self._sizes, dim=1), strict=True))
 
     def observe_shared(self, state: State) -> dict[str, Tensor]:
         """A panel's classes show nothing beside their assets."""

@@ -15,8 +15,6 @@ from environments.market.config import LimitOrderParams
 from environments.market.execution import Fills
 from environments.market.risk import Classes, Limits
 
-SIGN_2 = (1.0, -1.0)  # bid, ask
-
 
 @dataclass(frozen=True)
 class Fees:
@@ -86,14 +84,13 @@ def fill(
         shares_EN=fills.shares_EN + units_EN2[..., 0] - units_EN2[..., 1],
         traded_EN=fills.traded_EN + traded_EN * open_EN.abs(),
         cost_EN=fills.cost_EN + traded_EN * (open_EN.abs() * fees.commission_N + fees.per_share_N),
-        captured_EN=fills.captured_EN + torch.where(hit_EN2, distance_EN2 * params.units, 0.0).sum(-1),
+        captured_EN=torch.where(hit_EN2, distance_EN2 * params.units, 0.0).sum(-1),
     )
 
 
 def _allowed(shares_EN: Tensor, open_EN: Tensor, distance_EN2: Tensor, units: float, limits: Exposure) -> Tensor:
     """Sides that keep within the limits whatever else is hit: bool (E, N, 2)."""
-    sign_2 = torch.tensor(SIGN_2, dtype=torch.float64, device=shares_EN.device)
-    after_EN2 = shares_EN.unsqueeze(-1) + units * sign_2
+    after_EN2 = torch.stack([shares_EN + units, shares_EN - units], dim=-1)  # bid, ask
     within_EN2 = (after_EN2 <= limits.most_N.unsqueeze(-1)) & (after_EN2 >= limits.least_N.unsqueeze(-1))
     reduces_EN2 = after_EN2.abs() <= shares_EN.abs().unsqueeze(-1)
     at_risk_EN = open_EN.abs() * units * distance_EN2.isfinite().any(-1)

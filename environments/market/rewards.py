@@ -21,29 +21,37 @@ from environments.market.record import MarketRecord
 WORST = 1e-6  # the least a portfolio is taken to be worth of what it was a bar before, for the logarithm
 
 
-def log_returns(pnl_EN: Tensor, before_E: Tensor, after_E: Tensor) -> tuple[Tensor, Tensor]:
-    """The portfolio's log return, and what each asset brought of it.
-
-    log_i = pnl_i / before x log(1 + r) / r, with r the portfolio's return: with the interest's part they add up.
-
-    Returns:
-        asset_EN: float64.
-        portfolio_E: float64, log(after / before).
-    """
-    return_E = (after_E / before_E).clamp(min=WORST) - 1.0
-    portfolio_E = torch.log1p(return_E)
-    # Near 0 the ratio is 1 - r/2: below 1e-9 the division would lose digits, and at 0 everything.
-    ratio_E = torch.where(return_E.abs() < 1e-9, 1.0, portfolio_E / return_E)
-    return pnl_EN * (ratio_E / before_E).unsqueeze(1), portfolio_E
-
-
-def columns(asset_EN: Tensor, portfolio_E: Tensor, sleeve_EN: Tensor) -> Tensor:
-    """Puts assets, each by its sleeve, and the portfolio side by side: (E, M).
+def bases(before_E1: Tensor, sleeve_EN: Tensor) -> Tensor:
+    """What each column is paid on, in money: float64 (E, M).
 
     A sleeve counts as at least a thousandth of an equal share, so that an agent without capital is not all noise.
+
+    Args:
+        before_E1: float64, the portfolio's value at the last close.
+        sleeve_EN: float64, as a share of it.
     """
     floor = 1e-3 / sleeve_EN.shape[1]
-    return torch.cat([asset_EN / sleeve_EN.clamp(min=floor), portfolio_E.unsqueeze(1)], dim=1)
+    return torch.cat([sleeve_EN.clamp(min=floor) * before_E1, before_E1], dim=1)
+
+
+def log_returns(pnl_EN: Tensor, gain_E1: Tensor, base_EM: Tensor) -> Tensor:
+    """The log return of the portfolio, and what each asset brought of it, on its own base.
+
+    Args:
+        pnl_EN: float64, the profit of each asset, in money.
+        gain_E1: float64, that of the portfolio, with interest.
+        base_EM: float64, see ``bases``.
+
+    Returns:
+        float64 (E, M): in shares of the portfolio, the assets and the interest's part add up to its log return.
+    """
+    return_EM = torch.cat([pnl_EN, gain_E1], dim=1) / base_EM
+    return return_EM * log_ratio(return_EM[:, -1:])
+
+
+def log_ratio(return_E1: Tensor) -> Tensor:
+    """log(1 + r) / r: what makes a share of the portfolio's return r one of its log return; 1 at r = 0."""
+    return (torch.log1p(return_E1.clamp(min=WORST - 1.0)) / return_E1).nan_to_num(1.0)
 
 
 @dataclass(frozen=True)
@@ -59,9 +67,7 @@ class Luck:
     variance_EN: Tensor
 
 
-def profits(
-    record: MarketRecord, params: RewardParams, before_E: Tensor, sleeve_EN: Tensor, luck: Luck | None
-) -> Tensor:
+def profits(record: MarketRecord, params: RewardParams, base_EM: Tensor, luck: Luck | None) -> Tensor:
     """The profit of each column in the parameters' unit: log returns, or money.
 
     Without its luck, a log return is E log(1 + R) = log(1 + E R) - Var R / (2 (1 + E R)^2), to second order.
@@ -69,18 +75,18 @@ def profits(
     Args:
         record: What the bar brought.
         params: The unit.
-        before_E: float64, the portfolio's value at the last close.
-        sleeve_EN: float64, what each position is paid on.
+        base_EM: float64, what each column is paid on, in money.
         luck: What is left out; None: nothing.
     """
     pnl_EN = record.pnl_EN if luck is None else record.pnl_EN - luck.surprise_EN
-    gain_E = pnl_EN.sum(1) + record.interest_E
+    gain_E1 = pnl_EN.sum(1, keepdim=True) + record.interest_E.unsqueeze(1)
     if params.unit == "money":
-        return torch.cat([pnl_EN, gain_E.unsqueeze(1)], dim=1)
-    asset_EN, portfolio_E = log_returns(pnl_EN, before_E, before_E + gain_E)
-    if luck is not None:
-        portfolio_E = portfolio_E - 0.5 * luck.variance_EN.sum(1) / (before_E + gain_E).square()
-    return columns(asset_EN, portfolio_E, sleeve_EN)
+        return torch.cat([pnl_EN, gain_E1], dim=1)
+    return_EM = log_returns(pnl_EN, gain_E1, base_EM)
+    if luck is None:
+        return return_EM
+    risk_E1 = luck.variance_EN.sum(1, keepdim=True) / (base_EM[:, -1:] + gain_E1).square()
+    return torch.cat([return_EM[:, :-1], return_EM[:, -1:] - 0.5 * risk_E1], dim=1)
 
 
 def drawdown(before_EM: Tensor, return_EM: Tensor) -> Tensor:
@@ -96,17 +102,19 @@ class Outcome:
         record: What the bar brought in money.
         before_E: float64, the portfolio's value at the last close.
         sleeve_EN: float64, what each position is paid on, as a share of that value.
+        base_EM: float64, what each column is paid on, in money (see ``bases``).
         return_EM: float64, log returns, net of costs.
         drawdown_EM: float64, how far below the running peak, in log units.
-        deeper_EM: float64, what that has grown by in this bar; negative where it shrank.
+        deeper_EM: float64, what a loss added to that in this bar, at least 0.
         profit_EM: float64, see ``profits``.
         shares_EN: float64, held at the close.
-        last_E: bool, this was the last bar of a finite horizon.
+        last_E: bool, this was the episode's last bar.
     """
 
     record: MarketRecord
     before_E: Tensor
     sleeve_EN: Tensor
+    base_EM: Tensor
     return_EM: Tensor
     drawdown_EM: Tensor
     deeper_EM: Tensor
@@ -130,8 +138,7 @@ class Outcome:
         return self._shares(self.record.value_EN.abs())
 
     def _shares(self, amount_EN: Tensor) -> Tensor:
-        share_EN = amount_EN / self.before_E.unsqueeze(1)
-        return columns(share_EN, share_EN.sum(1), self.sleeve_EN)
+        return _in_money(amount_EN) / self.base_EM
 
 
 Term = Callable[[Outcome], Tensor]
@@ -150,18 +157,20 @@ def reward(outcome: Outcome, params: RewardParams) -> Tensor:
     Raises:
         DataError: A term of one's own gives another shape.
     """
-    total_EM = outcome.profit_EM * params.profit
+    scale = params.scale
+    total_EM = outcome.profit_EM * (scale * params.profit)
     if params.cost:
         cost_EM = _in_money(outcome.record.cost_EN) if params.unit == "money" else outcome.cost_EM
-        total_EM = total_EM - params.cost * cost_EM
+        total_EM = torch.sub(total_EM, cost_EM, alpha=scale * params.cost)
     if params.drawdown:
-        total_EM = total_EM - params.drawdown * outcome.deeper_EM.clamp(min=0.0)
+        total_EM = torch.sub(total_EM, outcome.deeper_EM, alpha=scale * params.drawdown)
     if params.final_position:
         left_EM = _in_money(outcome.shares_EN.square())
-        total_EM = total_EM - params.final_position * torch.where(outcome.last_E.unsqueeze(1), left_EM, 0.0)
+        left_EM = torch.where(outcome.last_E.unsqueeze(1), left_EM, 0.0)
+        total_EM = torch.sub(total_EM, left_EM, alpha=scale * params.final_position)
     for term, weight in params.own_terms:
-        total_EM = total_EM + weight * _checked(term, outcome)
-    return (total_EM * params.scale).to(torch.float32)
+        total_EM = torch.add(total_EM, _checked(term, outcome), alpha=scale * weight)
+    return total_EM.to(torch.float32)
 
 
 def _in_money(amount_EN: Tensor) -> Tensor:

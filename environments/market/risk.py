@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Classes:
-    """Which assets are of which class; the assets of a class lie side by side.
+    """Which assets are of which class; the assets of a class lie side by side. ``classes_of`` makes them.
 
     Attributes:
         class_N: int64, the class of each asset.
@@ -26,12 +26,36 @@ class Classes:
         Segment by segment: each row adds in the same order whatever E is, on every device (a matrix product or
         scatter_add does not promise that).
         """
-        count_EC = self.count_C.expand(len(value_EN), -1)
+        count_EC = self.count_C.expand(value_EN.shape[0], -1)
         return torch.segment_reduce(value_EN, "sum", lengths=count_EC, axis=1, unsafe=True)
 
     def spread(self, value_EC: Tensor) -> Tensor:
         """Gives each asset its class's value: (E, N)."""
-        return value_EC.index_select(1, self.class_N)
+        return value_EC.gather(1, self.class_N.expand(value_EC.shape[0], -1))
+
+
+@dataclass(frozen=True)
+class EvenClasses(Classes):
+    """Classes of the same size: their assets are the rows of a matrix.
+
+    Attributes:
+        shape: C, and the number of assets of each class.
+    """
+
+    shape: tuple[int, int]
+
+    def sums(self, value_EN: Tensor) -> Tensor:
+        """See ``Classes``; each sum runs over its own row."""
+        return value_EN.reshape(-1, *self.shape).sum(2)
+
+
+def classes_of(class_N: Tensor) -> Classes:
+    """The classes of assets that lie side by side by class."""
+    count_C = class_N.bincount()
+    sizes = set(count_C.tolist())
+    if len(sizes) > 1:
+        return Classes(class_N, count_C)
+    return EvenClasses(class_N, count_C, (len(count_C), sizes.pop()))
 
 
 @dataclass(frozen=True)
@@ -56,7 +80,7 @@ def capped(weight_EN: Tensor, classes: Classes, limits: Limits) -> Tensor:
     """
     weight_EN = weight_EN.clamp(-limits.max_position, limits.max_position)
     held_EC = classes.sums(weight_EN.abs())
-    scale_EC = (limits.max_class / held_EC).clamp(max=1.0)
-    gross_E1 = (held_EC * scale_EC).sum(1, keepdim=True)
-    scale_EC = scale_EC * (limits.max_gross / gross_E1).clamp(max=1.0)
-    return weight_EN * classes.spread(scale_EC)
+    excess_EC = (held_EC / limits.max_class).clamp(min=1.0)
+    gross_E1 = (held_EC / excess_EC).sum(1, keepdim=True)
+    excess_EC = excess_EC * (gross_E1 / limits.max_gross).clamp(min=1.0)
+    return weight_EN / classes.spread(excess_EC)

@@ -38,52 +38,51 @@ class Dialect:
     or up. ``quotes``: what is held; no order is given.
 
     Attributes:
-        holds_M: bool, what is held counts.
-        trades_M: bool, an action may be to hold.
-        quotes_M: bool, no signal is given.
+        holds_M: float64, 1 where what is held counts, otherwise 0.
+        silent_M: float64, the action that asks for nothing; NaN: there is none.
         offset_M: float64.
         gain_M: float64.
         lowest_M: float64.
+        highest_M: float64, 1.
     """
 
     holds_M: Tensor
-    trades_M: Tensor
-    quotes_M: Tensor
+    silent_M: Tensor
     offset_M: Tensor
     gain_M: Tensor
     lowest_M: Tensor
+    highest_M: Tensor
 
     def read(self, action_EM: Tensor, held_EM: Tensor) -> tuple[Tensor, Tensor]:
         """Reads the actions of all agents.
 
         Args:
-            action_EM: float64.
+            action_EM: float64; 0 of those who quote.
             held_EM: float64, the signal held now.
 
         Returns:
             signal_EM: float64; for Hold what is held.
             asks_EM: bool, False for Hold and for quotes: no order is wanted.
         """
-        base_EM = torch.where(self.holds_M, held_EM, 0.0) + self.offset_M
-        signal_EM = torch.addcmul(base_EM, action_EM, self.gain_M).clamp(max=1.0)
-        asks_EM = ((action_EM != HOLD) | ~self.trades_M) & ~self.quotes_M
-        return torch.maximum(signal_EM, self.lowest_M), asks_EM
+        base_EM = torch.addcmul(self.offset_M, held_EM, self.holds_M)
+        signal_EM = torch.addcmul(base_EM, action_EM, self.gain_M)
+        return torch.clamp(signal_EM, self.lowest_M, self.highest_M), action_EM != self.silent_M
 
 
 def dialect(agents: Iterable[tuple[TraderParams, float]], device: str) -> Dialect:
     """Builds the dialect of agents from each one's trader and lowest signal."""
+    silent = {"trade": float(HOLD), "quotes": 0.0}
     rows = [
         (
-            trader.kind in ("trade", "adjust", "quotes"),
-            trader.kind == "trade",
-            trader.kind == "quotes",
+            float(trader.kind in ("trade", "adjust", "quotes")),
+            silent.get(trader.kind, torch.nan),
             *_line(trader, lowest),
             lowest,
+            1.0,
         )
         for trader, lowest in agents
     ]
-    holds_M, trades_M, quotes_M, *numbers = torch.tensor(rows, dtype=torch.float64, device=device).unbind(1)
-    return Dialect(holds_M.bool(), trades_M.bool(), quotes_M.bool(), *numbers)
+    return Dialect(*torch.tensor(rows, dtype=torch.float64, device=device).T.contiguous().unbind(0))
 
 
 def _line(trader: TraderParams, lowest: float) -> tuple[float, float]:

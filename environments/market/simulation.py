@@ -17,7 +17,6 @@ from environments.market.alignment import Ints
 from environments.market.config import MarketParams
 from environments.market.config_data import SimulationParams
 from environments.market.feed import Feed, Opening, Rows
-from environments.market.observations import TRADER_FEATURES
 from environments.market.processes.base import Process
 from environments.market.state import State
 from environments.random import normal
@@ -59,8 +58,8 @@ class SimulatedFeed(Feed):
         assert params.horizon is not None  # MarketParams refuses a simulation without one
         built = {name: spec.build(simulation.years, device) for name, spec in simulation.classes.items()}
         _check_sizing(built, params)
+        self.positive = all(process.positive for process in built.values())
         self._parts = _side_by_side(built)
-        self._years = simulation.years
         self._draws = sum(process.draws for process in built.values())
         self.listing = _listing(built)
         self.window = (0, params.horizon)
@@ -74,6 +73,7 @@ class SimulatedFeed(Feed):
         self.always_N = torch.ones(len(self.listing.symbols), dtype=torch.bool, device=device)
         class_N = torch.from_numpy(self.listing.class_N).to(device)
         self._per_asset_N = 1.0 / class_N.bincount().to(torch.float64)[class_N]
+        self._years_1 = torch.tensor([simulation.years], dtype=torch.float64, device=device)
 
     def open(self, seed: int, episode_E: Tensor) -> Opening:
         """Starts at bar 0, each copy with a draw of its own."""
@@ -96,12 +96,13 @@ class SimulatedFeed(Feed):
         return Rows(
             open_EN=price_EN,
             close_EN=closes,
-            slope_EN=torch.zeros_like(price_EN),
+            slope_EN=None,
             per_asset_EN=self.per_asset(state.bar_E),
-            trades_EN=always_EN,
-            settles_EN=~always_EN,
+            years_E=self._years_1.expand_as(state.bar_E),
             active_EN=always_EN,
             listed_EN=always_EN,
+            trades_EN=always_EN,
+            settles_EN=None,
             expected_EN=expected,
             hidden_EK=hidden,
         )
@@ -119,21 +120,9 @@ class SimulatedFeed(Feed):
         copy_E1 = torch.arange(len(bar_E), device=bar_E.device).unsqueeze(1)
         return normal(seed, copy_E1, episode_E.unsqueeze(1), PRICE_STREAM, bar_E.unsqueeze(1), draw_X)
 
-    def active(self, state: State) -> Tensor:
-        """Everyone, always."""
-        return self.always_N.expand_as(state.weight_EN)
-
-    def listed(self, state: State) -> Tensor:
-        """Everything, always."""
-        return self.always_N.expand_as(state.weight_EN)
-
     def per_asset(self, bar_E: Tensor) -> Tensor:
         """See ``Feed``."""
         return self._per_asset_N.expand(len(bar_E), -1)
-
-    def years(self, state: State) -> Tensor:
-        """All bars are alike."""
-        return torch.full_like(state.nav_E, self._years)
 
     def surprise(self, state: State, now: Rows) -> Tensor:
         """See ``Feed``; the price change in standard deviations of the process."""
@@ -164,10 +153,9 @@ class SimulatedFeed(Feed):
             dim=1,
         )
 
-    def observe(self, state: State, portfolio: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def observe(self, state: State, portfolio_EPN: Tensor) -> dict[str, Tensor]:
         """See ``Feed``."""
-        assert len(portfolio) == len(TRADER_FEATURES)
-        own_ENP = torch.stack([column.expand_as(state.weight_EN).float() for column in portfolio], dim=-1)
+        own_ENP = portfolio_EPN.transpose(1, 2).float()
         return {
             part.name: torch.cat([self._seen(part, state).float(), own_ENP[:, part.assets]], dim=-1)
             for part in self._parts

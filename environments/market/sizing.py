@@ -15,14 +15,18 @@ class Sizing:
     Attributes:
         in_shares: Amounts are numbers of shares; otherwise weights.
         size_N: float64, what a signal of 1 holds: shares, or multiples of the sleeve.
+        whole: Each is the sleeve itself.
     """
 
     in_shares: bool
     size_N: Tensor
+    whole: bool
 
     def full(self, sleeve_EN: Tensor) -> Tensor:
         """The amount of a signal of 1: (E, N)."""
-        return self.size_N.expand_as(sleeve_EN) if self.in_shares else sleeve_EN * self.size_N
+        if self.in_shares:
+            return self.size_N.expand_as(sleeve_EN)
+        return sleeve_EN if self.whole else sleeve_EN * self.size_N
 
     def held(self, weight_EN: Tensor, shares_EN: Tensor) -> Tensor:
         """The amount of what is held."""

@@ -26,6 +26,7 @@ class State:
         bar_E: int64, the current bar.
         end_E: int64, the bar at which the episode is cut off.
         step_E: int64, steps of the episode so far.
+        acts_E1: bool, the allocator decides now.
         episode_E: int64, episodes of the copy before this one: with seed and copy it decides the next start.
         budget_EK: float64, shares of the classes and of cash (last).
         sleeve_EN: float64, the sleeves at the last decision.
@@ -44,6 +45,7 @@ class State:
     bar_E: Tensor
     end_E: Tensor
     step_E: Tensor
+    acts_E1: Tensor
     episode_E: Tensor
     budget_EK: Tensor
     sleeve_EN: Tensor

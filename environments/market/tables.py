@@ -27,7 +27,7 @@ class Tables:
 
     Attributes:
         value_TXN: float64, the first four of ``Rows``.
-        flag_TXN: bool, the last four.
+        flag_TXN: bool, ``active``, ``listed``, ``trades`` and ``settles`` of ``Rows``.
         close_TN: float64.
         surprise_TN: float64, the log return from the close of t to that of t + 1, in volatilities as known at t.
         years_T: float64, calendar time from t to t + 1.
@@ -47,25 +47,42 @@ class Tables:
     asset_names: tuple[str, ...]
     class_names: tuple[str, ...]
 
-    def rows(self, bar_E: Tensor) -> Rows:
-        """Gathers the rows of the step that begins at each copy's bar."""
-        values = self.value_TXN.index_select(0, bar_E).unbind(1)
-        flags = self.flag_TXN.index_select(0, bar_E).unbind(1)
-        return Rows(*values, *flags)
+    def rows(self, bar_E: Tensor, *, settling: bool) -> Rows:
+        """Gathers the rows of the step that begins at each copy's bar; without ``settling`` nothing is closed out."""
+        open_EN, close_EN, slope_EN, per_asset_EN = self.value_TXN.index_select(0, bar_E).unbind(1)
+        active_EN, listed_EN, trades_EN, settles_EN = self.flag_TXN.index_select(0, bar_E).unbind(1)
+        return Rows(
+            open_EN=open_EN,
+            close_EN=close_EN,
+            slope_EN=slope_EN,
+            per_asset_EN=per_asset_EN,
+            years_E=self.years_T.index_select(0, bar_E),
+            active_EN=active_EN,
+            listed_EN=listed_EN,
+            trades_EN=trades_EN,
+            settles_EN=settles_EN if settling else None,
+        )
 
-    def active(self, bar_E: Tensor) -> Tensor:
-        """Whose agents decide: bool (E, N)."""
-        return self.flag_TXN[:, 2].index_select(0, bar_E)
+    @property
+    def per_asset_TN(self) -> Tensor:
+        """1 / listed assets of each asset's class, float64."""
+        return self.value_TXN[:, 3]
 
-    def listed(self, bar_E: Tensor) -> Tensor:
-        """What may be held: bool (E, N)."""
-        return self.flag_TXN[:, 3].index_select(0, bar_E)
+    @property
+    def active_TN(self) -> Tensor:
+        """Whose agents decide, bool."""
+        return self.flag_TXN[:, 0]
+
+    @property
+    def settles_TN(self) -> Tensor:
+        """What is closed out at the next bar, bool."""
+        return self.flag_TXN[:, 3]
 
 
 def build(panel: Panel, params: MarketParams, device: str) -> Tables:
     """Computes the tables of a panel."""
     listed = listed_TN(panel, params.warmup)
-    flags = (_next(panel.traded_TN), _next(settle_TN(panel)), listed & panel.traded_TN, listed)
+    flags = (listed & panel.traded_TN, listed, _next(panel.traded_TN), _next(settle_TN(panel)))
     values = (_next(panel.open_TN), _next(panel.close_TN), _slope_TN(panel, params), _per_asset_TN(panel, listed))
     asset_names, asset_TNF = asset_features(panel, params.warmup)
     class_names, class_TCF = class_features(panel, params.warmup)

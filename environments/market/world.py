@@ -10,13 +10,14 @@ from torch import Tensor
 
 from environments.errors import DataError
 from environments.market import roster
+from environments.market.allocation import equal_budgets
 from environments.market.config import MarketParams
 from environments.market.execution import Costs
 from environments.market.feed import Feed, Rows
-from environments.market.impact import check_no_free_profit, matrix
+from environments.market.impact import check_no_free_profit, matrix, narrowed
 from environments.market.panel_feed import PanelFeed
 from environments.market.quotes import Fees
-from environments.market.risk import Classes, Limits
+from environments.market.risk import Classes, Limits, classes_of
 from environments.market.roster import Trader
 from environments.market.seats import Seat, seat
 from environments.market.signals import Dialect, dialect
@@ -34,6 +35,8 @@ class World:
 
     Attributes:
         params: As given.
+        on_host: Tensors are the host's own memory. On another device it must wait for what it looks at, so that no step
+            asks what its tensors hold, unless the actions of a group are left out.
         feed: Prices.
         traders: The groups of traders.
         seats: What each of them sees and is paid.
@@ -42,18 +45,22 @@ class World:
         asset_M: int64, the asset of each agent.
         counts: Columns of each trader.
         one_each: Each asset has one agent, and they stand in the order of the assets.
+        plainly_paid: And each is paid for its own sleeve, whatever risk it takes.
         classes: Which asset is of which class.
         caps: On targets.
         sizing: What signals mean.
-        start_N: float64, the signals held when an episode begins.
+        budget_K: float64, the budgets when an episode begins.
+        start_N: float64, the signals held then.
         costs: Of trading at the open.
         fees: Of quotes that are filled.
-        permanent_NN: float64, price change per share bought; None: none.
+        permanent: float64, price change per share bought, (N, N) or its diagonal; None: none.
         borrow_N: float64, per year.
         lowest_N: float64, the lowest signal.
+        highest_N: float64, the highest: 1.
     """
 
     params: MarketParams
+    on_host: bool
     feed: Feed
     traders: tuple[Trader, ...]
     seats: tuple[Seat, ...]
@@ -62,15 +69,23 @@ class World:
     asset_M: Tensor
     counts: list[int]
     one_each: bool
+    plainly_paid: bool
     classes: Classes
     caps: Limits
     sizing: Sizing
+    budget_K: Tensor
     start_N: Tensor
     costs: Costs
     fees: Fees
-    permanent_NN: Tensor | None
+    permanent: Tensor | None
     borrow_N: Tensor
     lowest_N: Tensor
+    highest_N: Tensor
+
+    def acts(self, step_E: Tensor) -> Tensor:
+        """Whether the allocator decides after so many steps of an episode: bool (E, 1)."""
+        every = 1 if self.params.allocator is None else self.params.allocator.every
+        return (step_E % every == 0).unsqueeze(1)
 
     def rows(self, seed: int, state: State) -> Rows:
         """What the step that begins now needs, with the draws of quotes where there are any."""
@@ -107,8 +122,12 @@ def build_world(params: MarketParams, device: str) -> World:
     asset_M = [asset for player in players for asset in places[player.assets]]
     costs = [params.cost(name) for name in listing.classes]
     first = [next(player.params for player in players if player.asset_class == name) for name in listing.classes]
+    one_each = asset_M == list(places)
+    size_N = per_asset(trader.size for trader in first)
+    lowest_N = per_asset(roster.lowest(name, params) for name in listing.classes)
     return World(
         params=params,
+        on_host=torch.device(device).type == "cpu",
         feed=feed,
         traders=players,
         seats=tuple(seat(player, feed, finite=params.finite, device=device) for player in players),
@@ -118,20 +137,23 @@ def build_world(params: MarketParams, device: str) -> World:
         dialect=dialect([(player.params, player.lowest) for player in players for _ in places[player.assets]], device),
         asset_M=torch.tensor(asset_M, device=device),
         counts=[len(places[player.assets]) for player in players],
-        one_each=asset_M == list(places),
-        classes=Classes(class_N, class_N.bincount()),
+        one_each=one_each,
+        plainly_paid=one_each and all(player.params.paid_plainly for player in players),
+        classes=classes_of(class_N),
         caps=Limits(params.risk.max_position, params.risk.max_class, params.risk.max_gross),
-        sizing=Sizing(params.sizing == "shares", per_asset(trader.size for trader in first)),
+        sizing=Sizing(params.sizing == "shares", size_N, whole=bool((size_N == 1.0).all())),
+        budget_K=equal_budgets(len(listing.classes), with_cash=params.allocator is not None).to(device),
         start_N=_start_N(per_asset(trader.start for trader in first), players),
         costs=Costs(
             flat_N=per_asset((cost.spread_bps / 2 + cost.commission_bps) * 1e-4 for cost in costs),
             per_share_N=per_asset(cost.per_share for cost in costs) if any(cost.per_share for cost in costs) else None,
-            temporary_NN=temporary_NN,
+            half_impact=None if temporary_NN is None else narrowed(temporary_NN / 2),
         ),
         fees=Fees(per_asset(cost.commission_bps * 1e-4 for cost in costs), per_asset(cost.per_share for cost in costs)),
-        permanent_NN=permanent_NN,
+        permanent=narrowed(permanent_NN),
         borrow_N=per_asset(cost.borrow_rate for cost in costs),
-        lowest_N=per_asset(roster.lowest(name, params) for name in listing.classes),
+        lowest_N=lowest_N,
+        highest_N=torch.ones_like(lowest_N),
     )
 
 

@@ -15,7 +15,8 @@ def row(*values: float) -> Tensor:
 
 
 def all_cash(cash: float, *price: float) -> Book:
-    return Book(row(cash)[0], row(*[0.0] * len(price)), row(*price), row(*price))
+    nothing = row(*[0.0] * len(price))
+    return Book(row(cash)[0], nothing, row(*price), nothing, row(*price))
 
 
 def play(
@@ -33,7 +34,8 @@ def play(
     traded_EN = (row(shares) - book.shares_EN).abs() * open_
     fills = Fills(row(shares), traded_EN, row(cost), row(captured))
     book, pnl_EN = settle(book, fills, row(open_), row(close), carry_EN, interest_E)
-    nav = float(book.cash_E + (book.shares_EN * book.price_EN).sum(1))
+    assert torch.equal(book.value_EN, book.shares_EN * book.price_EN)
+    nav = float(book.cash_E + book.value_EN.sum(1))
     return book, nav, float(pnl_EN), float(carry_EN), float(interest_E)
 
 
@@ -114,7 +116,8 @@ def test_ten_thousand_bars_are_exact_to_a_billionth():
     price_TEN = 50 + noise(bars + 1, 2, 3) * 100
     open_TEN, shares_TEN = 50 + noise(bars, 2, 3) * 100, (noise(bars, 2, 3) - 0.4) * torch.tensor([[[3.0], [-3.0]]])
     cost_TEN, borrow, interest = noise(bars, 2, 3) * 1e-2, 1e-5, 1e-5
-    book = Book(torch.full((2,), 1e5, dtype=torch.float64), torch.zeros_like(price_TEN[0]), price_TEN[0], price_TEN[0])
+    nothing_EN = torch.zeros_like(price_TEN[0])
+    book = Book(torch.full((2,), 1e5, dtype=torch.float64), nothing_EN, price_TEN[0], nothing_EN, price_TEN[0])
     for t in range(bars):
         carry_EN, interest_E = accrue(book, torch.full_like(book.price_EN, borrow), row(interest, interest)[0])
         traded_EN = (shares_TEN[t] - book.shares_EN).abs() * open_TEN[t]

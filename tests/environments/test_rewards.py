@@ -8,32 +8,39 @@ from torch import Tensor
 from environments.errors import DataError
 from environments.market.config_reward import RewardParams
 from environments.market.record import MarketRecord
-from environments.market.rewards import Outcome, columns, drawdown, log_returns, reward
+from environments.market.rewards import Outcome, bases, drawdown, log_ratio, log_returns, reward
 
 
 def row(*values: float) -> Tensor:
     return torch.tensor([values], dtype=torch.float64)
 
 
+WHOLE = row(1.0, 1.0)
+"""Sleeves so large that assets are paid as the portfolio is."""
+
+
 def test_assets_and_interest_add_up_to_the_log_return():
-    before, pnl, interest = 1000.0, row(60.0, -10.0, 0.0), 4.0
-    asset_EN, portfolio_E = log_returns(pnl, row(before)[0], row(before + 50 + interest)[0])
-    assert portfolio_E.item() == pytest.approx(math.log(1.054))
-    assert asset_EN[0].tolist() == pytest.approx([share / 54 * math.log(1.054) for share in (60, -10, 0)])
-    assert asset_EN.sum().item() + interest / 54 * math.log(1.054) == pytest.approx(portfolio_E.item())
+    before, interest = 1000.0, 4.0
+    return_EM = log_returns(row(60.0, -10.0), row(50.0 + interest), bases(row(before), WHOLE))
+    assert return_EM[0].tolist() == pytest.approx([share / 54 * math.log(1.054) for share in (60, -10, 54)])
 
 
 def test_a_bar_without_a_return_and_one_that_ruins():
-    asset_EN, portfolio_E = log_returns(row(5.0, -5.0), row(100.0)[0], row(100.0)[0])
-    assert (asset_EN[0].tolist(), portfolio_E.item()) == (pytest.approx([0.05, -0.05]), 0.0)
-    asset_EN, portfolio_E = log_returns(row(-150.0, 0.0), row(100.0)[0], row(-50.0)[0])
-    assert portfolio_E.item() == pytest.approx(math.log(1e-6))
-    assert asset_EN.isfinite().all()
+    base_EM = bases(row(100.0), WHOLE)
+    assert log_returns(row(5.0, -5.0), row(0.0), base_EM)[0].tolist() == pytest.approx([0.05, -0.05, 0.0])
+    return_EM = log_returns(row(-150.0, 0.0), row(-150.0), base_EM)
+    assert return_EM[0].tolist() == pytest.approx([math.log(1e-6), 0.0, math.log(1e-6)])
+
+
+@pytest.mark.parametrize("return_", [0.0, 1e-300, -1e-17, 1e-12, -1e-9, 3e-5, -0.4, 1.7])
+def test_the_log_of_a_small_return_loses_no_digits(return_):
+    expected = math.log1p(return_) / return_ if return_ else 1.0
+    assert log_ratio(row(return_)).item() == pytest.approx(expected, rel=1e-14)
 
 
 def test_a_trader_is_paid_for_its_sleeve_and_the_floor_is_a_thousandth_of_an_equal_share():
-    return_EM = columns(row(0.01, 0.01), row(0.02)[0], row(0.25, 0.0))
-    assert return_EM[0].tolist() == pytest.approx([0.04, 0.01 / (1e-3 / 2), 0.02])
+    base_EM = bases(row(200.0), row(0.25, 0.0))
+    assert base_EM[0].tolist() == pytest.approx([50.0, 200 * 1e-3 / 2, 200.0])
 
 
 def test_the_drawdown_counts_from_the_running_peak():
@@ -64,9 +71,10 @@ def outcome() -> Outcome:
         record=record,
         before_E=row(1000.0)[0],
         sleeve_EN=row(0.5, 0.25),
+        base_EM=row(500.0, 250.0, 1000.0),
         return_EM=row(0.01, 0.02, 0.01),
         drawdown_EM=row(0.05, 0.0, 0.0),
-        deeper_EM=row(0.004, -0.004, 0.0),
+        deeper_EM=row(0.004, 0.0, 0.0),
         profit_EM=row(0.01, 0.02, 0.01),
         shares_EN=row(-4.0, 1.0),
         last_E=torch.tensor([True]),

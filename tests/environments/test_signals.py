@@ -67,7 +67,7 @@ def test_as_many_levels_as_asked_for():
 
 def test_agents_of_all_kinds_are_read_at_once():
     mixed = dialect([(trader(kind), lowest) for kind, lowest in KINDS], "cpu")
-    signal_EM, asks_EM = mixed.read(row(1, 1, 1, 1, 1), row(0.3, 0.3, 0.3, -0.3, 0.3))
+    signal_EM, asks_EM = mixed.read(row(1, 1, 1, 1, 0), row(0.3, 0.3, 0.3, -0.3, 0.3))
     assert signal_EM.tolist() == [[0.3, 0.25, 1.0, 0.2, 0.3]]
     assert asks_EM.tolist() == [[False, True, True, True, False]]
 

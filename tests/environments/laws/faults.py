@@ -113,7 +113,7 @@ def of_the_whole_sample(found, *_):
 
 def trades_on_every_bar(found, *_):
     flag_TXN = found.flag_TXN.clone()
-    flag_TXN[:, 0] = True
+    flag_TXN[:, 2] = True
     return replace(found, flag_TXN=flag_TXN)
 
 
@@ -140,10 +140,6 @@ def one_step_late(original):
 def without_the_last_step(found, *_):
     done_E1 = found.done.unsqueeze(1)
     return replace(found, reward={name: torch.where(done_E1, 0.0, value) for name, value in found.reward.items()})
-
-
-def simple_returns(found, _, before_E, after_E):
-    return found[0], after_E / before_E - 1
 
 
 # ---- faults of something hidden

@@ -139,7 +139,7 @@ def _with_another_past(saved: Mapping[str, Any], every: int, rng: np.random.Gene
     state, book = saved["state"], saved["state"]["book"]
     richer = 2.0 ** int(rng.integers(1, 6))
     changes = {
-        "book": {**book, "cash_E": book["cash_E"] * richer, "shares_EN": book["shares_EN"] * richer},
+        "book": book | {name: book[name] * richer for name in ("cash_E", "shares_EN", "value_EN")},
         "nav_E": state["nav_E"] * richer,
         "step_E": state["step_E"] + every * 17,
         "episode_E": state["episode_E"] + 1000,
