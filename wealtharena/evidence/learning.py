@@ -35,6 +35,11 @@ def groups_in(table: pd.DataFrame) -> dict[str, list[str]]:
     return found
 
 
+def clock_of(table: pd.DataFrame) -> str:
+    """The column that the training's progress is measured by."""
+    return "env_steps" if "env_steps" in table else "iteration"
+
+
 def returns(table: pd.DataFrame) -> Figure | None:
     """Episode return of every group over the steps of the training."""
     columns = {group: f"{group}/{RETURN}" for group, metrics in groups_in(table).items() if RETURN in metrics}
@@ -85,7 +90,7 @@ def _domain(place: int, rows: int) -> tuple[float, float, float, float]:
 
 
 def _curve(table: pd.DataFrame, column: str, index: int, of: int) -> Figure:
-    clock = "env_steps" if "env_steps" in table else "iteration"
+    clock = clock_of(table)
     known = table[[clock, column]].replace([np.inf, -np.inf], np.nan).dropna()
     trace: dict[str, Any] = {
         "type": "scatter",

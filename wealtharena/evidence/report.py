@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from wealtharena.evidence import figures, fold_rows, learning, wording
+from wealtharena.evidence import convergence, figures, fold_rows, learning, wording
 from wealtharena.evidence.actions import action_bars, budget_bars, month_table
 from wealtharena.evidence.files import EVALUATION, TRACKS, write_whole
 
@@ -159,6 +159,7 @@ def _members(config: Mapping[str, Any]) -> dict[str, str]:
 def _progress(table: pd.DataFrame) -> dict[str, Any]:
     return {
         "returns": learning.returns(table),
+        "trends": convergence.trends(table),
         "details": {group: learning.details(table, group) for group in learning.groups_in(table)},
     }
 
