@@ -83,7 +83,10 @@ class Decision:
 
 
 class Trainer(Protocol):
-    """The side of learning that is not in RLlib's Learner, of those who share one: their memory and its use."""
+    """The side of learning that is not in RLlib's Learner, of those who share one: their memory and its use.
+
+    Those of other members may learn at the same time in other threads: it draws from generators of its own.
+    """
 
     def learn(self, learners: LearnerGroup, rollouts: Mapping[str, Sequence[Rollout]], env_steps: int) -> list[Any]:
         """Learns from each group's fragments of one iteration. Returns RLlib's results, one for each update."""

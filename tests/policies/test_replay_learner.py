@@ -34,13 +34,14 @@ ALL = pytest.mark.parametrize("case", CASES)
 TIMESTEPS = {"num_env_steps_sampled_lifetime": 1}
 
 
-def build(case: str, *, rllibs: bool = False, options: LearnerOptions | None = None) -> Any:
+def build(case: str, *, rllibs: bool = False, options: LearnerOptions | None = None, gpus: int = 0) -> Any:
     """A Learner of the one member "a": ours, or RLlib's on networks of the same shapes."""
     algorithm, space, theirs = CASES[case]
     config = algorithm.learner_config(space)
     spec = algorithm.module_spec(OBSERVATIONS, space, inference_only=False)
     config.multi_agent(policies={"a"}, policy_mapping_fn=lambda *_, **__: "a").debugging(seed=0)
     config.rl_module(rl_module_spec=MultiRLModuleSpec(rl_module_specs={"a": spec}))
+    config.learners(num_gpus_per_learner=gpus)
     if rllibs:
         config.learners(learner_class=theirs).training(target_network_update_freq=0)
     if options is not None:
@@ -196,14 +197,24 @@ def test_a_gradient_that_is_not_finite_is_taken_for_zero_and_said(case, caplog):
 
 
 @ALL
-def test_all_tensors_are_on_the_learners_device(case):
-    learner = build(case)
-    update(learner, drawn(case, 16, 1), updates=2, seed=1)
+@pytest.mark.parametrize(
+    "kind", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
+)
+def test_all_tensors_are_on_the_learners_device(case, kind, monkeypatch):
+    learner, seen = build(case, gpus=int(kind == "cuda")), []
     networks = learner._networks["a"]
-    found = {weight.device for weight in networks.weights} | {own.device for own in learner.module["a"].parameters()}
-    assert found == {learner.device} == {torch.device("cpu")}
-    seen = learner.prepared("a", tensors(drawn(case, 4, 1)))
-    assert {column.device for column in seen.values()} == {learner.device}
+    forward = networks.forward
+
+    def watched(rows: Any, noise: Any) -> Any:
+        out = forward(rows, noise)
+        seen.extend([*rows.values(), *out.named().values()])
+        return out
+
+    monkeypatch.setattr(networks, "forward", watched)
+    update(learner, drawn(case, 16, 1), updates=2, seed=1)
+    states = [value for name, optimizer in learner.get_optimizers_for_module("a") for value in optimizer.param_groups]
+    learnt = [*networks.weights, *learner.module["a"].parameters(), *(own for each in states for own in each["params"])]
+    assert {tensor.device.type for tensor in (*seen, *learnt)} == {kind} == {learner.device.type}
 
 
 @ALL
