@@ -245,7 +245,7 @@ def _together(group: Group, actions: Mapping[str, Any], deciding: set[str]) -> T
     missing = [agent for agent in group.agent_ids if agent in deciding and agent not in actions]
     if missing:
         raise ValueError(f"step() was given no action for {missing[0]!r}: every agent that decides needs one")
-    shape = () if discrete else space.shape
+    shape = space.shape or ()
     together = np.zeros((1, len(group.agent_ids), *shape), np.int64 if discrete else np.float32)
     for place, agent in enumerate(group.agent_ids):
         if agent in deciding:

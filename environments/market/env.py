@@ -198,7 +198,7 @@ class MarketEnv(ArrayEnv):
     def _deciding(self, active_EN: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Name of each trader, and which of its agents decide."""
         if self._world.plainly_paid:
-            return zip(self.groups, active_EN.split(self._world.counts, dim=1), strict=False)
+            return zip(self.groups, active_EN.split_with_sizes(self._world.counts, dim=1), strict=False)
         return ((seat.player.name, seat.decides(active_EN)) for seat in self._world.seats)
 
     def _next_rows(self) -> Rows:
@@ -274,7 +274,7 @@ class MarketEnv(ArrayEnv):
     def _paid(self, before: State, outcome: Outcome, reward_EM: Tensor) -> dict[str, Tensor]:
         """The rewards of each group, less what its aversion to risk takes off."""
         if self._world.plainly_paid:
-            return dict(zip(self.groups, reward_EM.split([*self._world.counts, 1], dim=1), strict=False))
+            return dict(zip(self.groups, reward_EM.split_with_sizes([*self._world.counts, 1], dim=1), strict=False))
         reward, params, sleeve_EN = {}, self.params.reward, outcome.sleeve_EN
         for seat in self._world.seats:
             reward_EA = seat.earns(reward_EM, sleeve_EN, params.unit)

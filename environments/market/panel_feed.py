@@ -70,7 +70,7 @@ class PanelFeed(Feed):
     def observe(self, state: State, portfolio_EPN: Tensor) -> dict[str, Tensor]:
         """See ``Feed``."""
         seen_ENF = observations.of_traders(self.tables.asset_TNF.index_select(0, state.bar_E), portfolio_EPN)
-        return dict(zip(self.listing.classes, seen_ENF.split(self._sizes, dim=1), strict=True))
+        return dict(zip(self.listing.classes, seen_ENF.split_with_sizes(self._sizes, dim=1), strict=True))
 
     def observe_shared(self, state: State) -> dict[str, Tensor]:
         """A panel's classes show nothing beside their assets."""
