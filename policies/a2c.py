@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import gymnasium as gym
+import torch
 from pydantic import Field
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.ppo import PPOConfig
@@ -18,7 +19,7 @@ from torch import Tensor
 from policies.actor_critic import ActorCritic, ActorCriticParams
 from policies.actor_critic_learner import ActorCriticLearner
 from policies.models import default_model
-from policies.on_policy import Schedule
+from policies.on_policy import OLDER_POLICY, Schedule
 
 
 class A2CParams(ActorCriticParams):
@@ -29,16 +30,26 @@ class A2CParams(ActorCriticParams):
 
 
 class A2CTorchLearner(ActorCriticLearner):
-    """Policy gradient with a learned baseline (Mnih et al. 2016, section 4): -A log pi(a|s) + c_v (V - R)^2 - c_e H."""
+    """Policy gradient with a learned baseline (Mnih et al. 2016, section 4): -A log pi(a|s) + c_v (V - R)^2 - c_e H.
 
-    columns = (Postprocessing.ADVANTAGES, Postprocessing.VALUE_TARGETS)
+    Rows that an older policy mu sampled (``OLDER_POLICY``) weigh min(1, pi(a|s) / mu(a|s)) in the first term, as in
+    V-trace (Espeholt et al. 2018, section 4.2): unweighted, it is the gradient of a return only as long as pi is mu.
+    """
+
+    columns = (Columns.ACTION_LOGP, Postprocessing.ADVANTAGES, Postprocessing.VALUE_TARGETS)
 
     def row_loss(self, logp_PB: Tensor, entropy_PB: Tensor, value_PB: Tensor, rows: Mapping[str, Tensor]) -> Tensor:
         """The formula, row by row."""
         config = self.config
-        gain_PB = rows[Postprocessing.ADVANTAGES] * logp_PB
+        gain_PB = self._weighted(rows[Postprocessing.ADVANTAGES], logp_PB, rows) * logp_PB
         error_PB = (value_PB - rows[Postprocessing.VALUE_TARGETS]).square()
         return config.vf_loss_coeff * error_PB - gain_PB - config.entropy_coeff * entropy_PB
+
+    def _weighted(self, advantage: Tensor, logp: Tensor, rows: Mapping[str, Tensor]) -> Tensor:
+        if not self.config.learner_config_dict.get(OLDER_POLICY):
+            return advantage
+        ratio = torch.exp(logp.detach() - rows[Columns.ACTION_LOGP])
+        return advantage * ratio.clamp(max=1.0)
 
     def compute_loss_for_module(
         self, *, module_id: str, config: PPOConfig, batch: dict[str, Any], fwd_out: dict[str, Any]
@@ -48,7 +59,8 @@ class A2CTorchLearner(ActorCriticLearner):
         policy = module.get_train_action_dist_cls().from_logits(fwd_out[Columns.ACTION_DIST_INPUTS])
         value_B = module.compute_values(batch, embeddings=fwd_out[Columns.EMBEDDINGS])
 
-        policy_loss = -(batch[Postprocessing.ADVANTAGES] * policy.logp(batch[Columns.ACTIONS])).mean()
+        logp_B = policy.logp(batch[Columns.ACTIONS])
+        policy_loss = -(self._weighted(batch[Postprocessing.ADVANTAGES], logp_B, batch) * logp_B).mean()
         value_loss = (value_B - batch[Postprocessing.VALUE_TARGETS]).square().mean()
         entropy = policy.entropy().mean()
         self.metrics.log_dict(

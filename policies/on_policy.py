@@ -17,6 +17,9 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 from policies.returns import generalised_advantages, goes_on
 from policies.rollout import Rollout
 
+OLDER_POLICY = "older_policy"
+"""In a Learner's ``learner_config_dict``: whether rows were sampled before the last update, not after it."""
+
 
 @dataclass(frozen=True)
 class Schedule:

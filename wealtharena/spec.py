@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 Target = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="module:Class")]
 """Names a class, as in ``policies.ppo:PPO``."""
@@ -53,11 +53,20 @@ class SamplingSpec(Section):
         runners: Remote samplers; 0 samples in the training process itself.
         envs_per_runner: E, the copies of the environment that each sampler steps together.
         fragment: T, the steps taken between two updates.
+        overlap: Whether remote samplers go on while the learners learn, with weights that are then an iteration older.
     """
 
     runners: int = Field(0, ge=0)
     envs_per_runner: int = Field(64, ge=1)
     fragment: int = Field(64, ge=1)
+    overlap: bool = False
+
+    @field_validator("overlap")
+    @classmethod
+    def _overlap_takes_two(cls, overlap: bool, info: ValidationInfo) -> bool:
+        if overlap and info.data.get("runners") == 0:
+            raise ValueError("with sampling.runners = 0 one process samples and learns in turn; give it 1 or more")
+        return overlap
 
 
 class LearningSpec(Section):

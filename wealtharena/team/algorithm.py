@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -23,7 +24,7 @@ from wealtharena.team.config import NO_EVALUATION, TeamConfig
 from wealtharena.team.learner_group import TeamLearnerGroup
 from wealtharena.team.learning import learn
 from wealtharena.team.runner import Fragment
-from wealtharena.team.sampling import env_steps_of, sample
+from wealtharena.team.sampling import Sampling, env_steps_of
 
 
 class Team(Algorithm):
@@ -53,22 +54,43 @@ class Team(Algorithm):
             for name, algorithm in self.config.members.items()
             if algorithm.params.normalize_observations
         }
+        self._sampled_with: dict[str, dict[str, torch.Tensor]] = {}
+        self._sampling = Sampling(self.env_runner_group, overlap=self.config.overlap)
         self._sync_weights()
 
     def training_step(self) -> None:
         """Samples a fragment from every runner, lets every member learn from it, and sends the new weights out."""
         with self.metrics.log_time(("timers", "sample")):
             fragments = self._sample()
-        self._env_steps += env_steps_of(fragments)
+        if self.config.overlap:
+            self._normalize_as_sampled()
         with self._random.active():
             self._learn(fragments)
         with self.metrics.log_time(("timers", "sync_weights")):
             self._sync_weights()
 
     def _sample(self) -> list[Fragment]:
-        results = sample(self.env_runner_group, self._env_steps)
+        results = self._sampling.next(self._env_steps)
         self.metrics.aggregate([result.metrics for result in results], key=ENV_RUNNER_RESULTS)
-        return [result.fragment for result in results if result.fragment is not None]
+        fragments = [result.fragment for result in results]
+        self._env_steps += env_steps_of(fragments)
+        return fragments
+
+    def _normalize_as_sampled(self) -> None:
+        """Gives the Learners the normalisers with which the runners sampled; by now there are newer ones.
+
+        The probability ratio of an on-policy loss then tells of the weights alone: no rows, least of all the first, are
+        held against another view of their observations.
+        """
+        sampled_with, self._sampled_with = self._sampled_with, self._normalizers()
+        for family, names in self.learner_group.families.items():
+            for name in sampled_with.keys() & set(names):
+                _normalize(self.learner_group.children[family], name, sampled_with[name])
+
+    def _normalizers(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Those of on-policy members, as the runners have them now: this process's runner gets what all get."""
+        on_policy = [name for name in self._statistics if self.config.members[name].on_policy]
+        return {name: deepcopy(self.env_runner.module[name].normalizer.state_dict()) for name in on_policy}
 
     def _learn(self, fragments: list[Fragment]) -> None:
         families = self.learner_group.families
@@ -110,7 +132,7 @@ class Team(Algorithm):
             self.metrics.log_value(("groups", name, key), value, window=1)
 
     def _sync_weights(self) -> None:
-        self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group)
+        self._sampling.send_weights(self.learner_group)
 
     def step(self) -> dict[str, Any]:
         """One iteration's results, with what matters of each group gathered under ``groups/<group>``."""
@@ -144,6 +166,8 @@ class Team(Algorithm):
                 "random": self._random.get_state(),
                 "trainers": {family: trainer.get_state() for family, trainer in self._trainers.items()},
                 "statistics": {name: statistics.get_state() for name, statistics in self._statistics.items()},
+                "sampled_with": self._sampled_with,
+                "sampling": self._sampling.get_state(),
             }
         return state
 
@@ -157,6 +181,9 @@ class Team(Algorithm):
                 trainer.set_state(state["team"]["trainers"][family])
             for name, statistics in self._statistics.items():
                 statistics.set_state(state["team"]["statistics"][name])
+            self._sampled_with = state["team"]["sampled_with"]
+            self._sampling.set_state(state["team"]["sampling"])
+            self._sync_weights()
 
     @classmethod
     def default_resource_request(cls, config: Any) -> PlacementGroupFactory:
@@ -166,6 +193,13 @@ class Team(Algorithm):
         of_one = request.bundles[len(request.bundles) - team.num_learners :]
         more = [dict(bundle) for _ in range(len(team.families()) - 1) for bundle in of_one]
         return PlacementGroupFactory(bundles=[*request.bundles, *more], strategy=team.placement_strategy)
+
+
+def _normalize(learners: LearnerGroup, name: str, normalizer: Mapping[str, torch.Tensor]) -> None:
+    def take(learner: Learner) -> None:
+        learner.module[name].unwrapped().normalizer.load_state_dict(normalizer)
+
+    learners.foreach_learner(take)
 
 
 def _action_figures(taken: np.ndarray[Any, Any], space: Any) -> dict[str, float]:

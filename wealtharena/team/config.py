@@ -15,6 +15,7 @@ from ray.rllib.policy.policy import PolicySpec
 from environments.base import ArrayEnv
 from policies.algorithm import Algorithm
 from policies.learner_options import LearnerOptions
+from policies.on_policy import OLDER_POLICY
 from wealtharena.team.learner_group import TeamLearnerGroup
 from wealtharena.team.runner import ArrayEnvRunner
 
@@ -54,6 +55,7 @@ class TeamConfig(AlgorithmConfig):
         super().__init__(algo_class=algo_class)
         self.members: dict[str, Algorithm] = {}
         self.learner_options = LearnerOptions()
+        self.overlap = False
         self.env_runner_cls = ArrayEnvRunner
         self.num_env_runners = 0
         self.num_envs_per_env_runner = 64
@@ -70,6 +72,11 @@ class TeamConfig(AlgorithmConfig):
         self.members = dict(members)
         return self.multi_agent(policies={name: PolicySpec() for name in members}, policy_mapping_fn=_group_is_policy)
 
+    def sampling(self, *, overlap: bool) -> Self:
+        """Sets whether remote runners sample while the Learners learn, by a policy that is then an iteration older."""
+        self.overlap = overlap
+        return self
+
     def validate(self) -> None:
         """Checks what RLlib checks, and that there is an array environment and a member.
 
@@ -80,6 +87,8 @@ class TeamConfig(AlgorithmConfig):
         super().validate()
         if not self.members:
             raise ValueError("TeamConfig has no members: call .team({group: algorithm})")
+        if self.overlap and not (self.num_env_runners or self.in_evaluation):
+            raise ValueError("TeamConfig.sampling(overlap=True) needs remote runners: .env_runners(num_env_runners=1)")
         if self.evaluation_interval:
             raise ValueError(f"TeamConfig.evaluation(evaluation_interval={self.evaluation_interval}): {NO_EVALUATION}")
         if not (isinstance(self.env, type) and issubclass(self.env, ArrayEnv)):
@@ -119,6 +128,7 @@ class TeamConfig(AlgorithmConfig):
         )
         self.learner_options.put(config)
         config.debugging(seed=self.seed)
+        config.learners(learner_config_dict={**config.learner_config_dict, OLDER_POLICY: self.overlap})
         config.multi_agent(policies={name: PolicySpec() for name in names}, policy_mapping_fn=_group_is_policy)
         return config
 

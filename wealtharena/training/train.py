@@ -110,6 +110,7 @@ def team_config(experiment: Experiment) -> TeamConfig:
             num_envs_per_env_runner=sampling.envs_per_runner,
             rollout_fragment_length=sampling.fragment,
         )
+        .sampling(overlap=sampling.overlap)
         .learners(num_learners=learning.learners, num_gpus_per_learner=gpus_per_learner(experiment, available()))
         .computing(LearnerOptions(learning.precision, learning.accumulate))
         .debugging(seed=experiment.spec.seed)
