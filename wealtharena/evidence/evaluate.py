@@ -17,7 +17,7 @@ from wealtharena.evidence import sharpe
 from wealtharena.evidence.baselines import BASELINES, Baseline, BoolArray, History
 from wealtharena.evidence.bootstrap import LEVEL, RESAMPLES, Resampled, block_length
 from wealtharena.evidence.evaluation import Evaluation, versions
-from wealtharena.evidence.metrics import excess_returns, find_trades, summary
+from wealtharena.evidence.metrics import contribution, excess_returns, find_trades, summary
 from wealtharena.evidence.recorder import Recorder
 from wealtharena.evidence.tally import Tally
 from wealtharena.evidence.track import IntArray, Track
@@ -235,7 +235,7 @@ def _classes(team: Track) -> dict[str, Any]:
 
 
 def _books(team: Track, asset: IntArray) -> dict[str, float | None]:
-    """Sums over some of the assets, as shares of the capital at the start."""
+    """Sums over some of the assets, as shares of the capital at the start, and what they brought bar by bar."""
     trades, capital = find_trades(team).within(asset), float(team.nav[0])
     return {
         "pnl": float(team.pnl_TN[:, asset].sum()) / capital,
@@ -245,6 +245,7 @@ def _books(team: Track, asset: IntArray) -> dict[str, float | None]:
         "trades": float(len(trades.pnl)),
         "win_rate": trades.win_rate,
         "average_trade_return": trades.average_return,
+        **contribution(team, asset),
     }
 
 

@@ -147,6 +147,17 @@ def excess_returns(track: Track, cash_rate: float = 0.0) -> FloatArray:
     return track.returns_T - cash_rate * track.elapsed_T
 
 
+def contribution(track: Track, asset: IntArray) -> dict[str, float | None]:
+    """Sharpe ratio and largest drawdown of what some of the assets, given by index, brought to the whole book.
+
+    Their return on a bar is their profit over the net asset value before it, so that returns of all assets, and the
+    interest on cash, sum to the track's. The drawdown is that of a book which earned this alone.
+    """
+    return_T = track.pnl_TN[:, asset].sum(axis=1) / track.nav[:-1]
+    value = np.cumprod(np.concatenate([[1.0], 1.0 + return_T]))
+    return {"sharpe": sharpe(return_T, track.years), "max_drawdown": float(drawdown(value).max())}
+
+
 def summary(track: Track, cash_rate: float = 0.0) -> dict[str, float | None]:
     """Every metric of a track.
 
