@@ -14,12 +14,16 @@ import pytest
 import ray
 import torch
 
+from environments.market.config import MarketParams
+from environments.market.env import MarketEnv
 from environments.market.synthetic import generate
 from environments.market.synthetic_params import SyntheticParams
 from tests.wealtharena.test_train import Silent
 from wealtharena import Agent, AgentTeam, UserError, load_team
 from wealtharena.agents import agent as agent_module
+from wealtharena.agents.files import write_folder
 from wealtharena.evidence.check import frame_of
+from wealtharena.evidence.evaluate import evaluate_market
 from wealtharena.experiment import load_experiment
 from wealtharena.team.policy import load_policies
 from wealtharena.training.run_dir import new_run
@@ -93,8 +97,8 @@ stop: {iterations: 2}
 evaluation: {window: {start: 2015-07-01}}
 """
     )
-    run = new_run("alone", None)
-    train(load_experiment("alone.yaml"), run, view=Silent(), stop=StopSignal(lambda: None))
+    run, experiment = new_run("alone", None), load_experiment("alone.yaml")
+    train(experiment, run, view=Silent(), stop=StopSignal(lambda: None))
     agent = Agent.create("stocks", params=NETS, seed=3)
     assert agent.train(frame, env_steps=128, window=(None, "2015-06-30"), **SMALL) is agent
     of_run = load_team(run.path)["stocks"]
@@ -105,6 +109,17 @@ evaluation: {window: {start: 2015-07-01}}
     assert str(agent.learned.provenance.windows[0]) == "2015-01-02 to 2015-06-30"  # weekdays
     assert list(agent.learning_curve["env_steps"]) == [64, 128]
     assert {"episode_return", "entropy", "loss", "action_0"} <= set(agent.learning_curve)
+
+    assert isinstance(experiment.test_params, MarketParams)
+    tested = evaluate_market(MarketEnv, experiment.test_params, load_policies(run.path / "checkpoints/best"))
+    rules = {"market": {"horizon": None, "warmup": 20}}
+    assert agent.evaluate(frame, window=("2015-07-01", None), **rules)["team"] == tested.content["team"]
+    with pytest.raises(
+        UserError, match=r"was trained on 2015-01-02 to 2015-06-30, which overlaps the test .2015-06-30 to"
+    ):
+        agent.evaluate(frame, window=("2015-06-30", None), **rules)
+    with pytest.raises(UserError, match=r"gives it 20 .new: extra_sentiment"):
+        agent.evaluate(frame.assign(sentiment=0.5), window=("2015-07-01", None), **rules)
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -353,6 +368,23 @@ def test_a_save_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: py
     assert [each.name for each in tmp_path.iterdir()] == ["agent"]
 
 
+def test_a_rename_that_fails_puts_back_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, rename = tmp_path / "agent", Path.rename
+    place.mkdir()
+    (place / "old").touch()
+
+    def failing(path: Path, target: Path) -> Path:
+        if path.name.endswith(".partial"):
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(UserError, match="agent: cannot be written: Input/output error"):
+        write_folder(place, lambda folder: (folder / "new").touch(), replaceable=lambda folder: True, overwrite=True)
+    assert [each.name for each in place.iterdir()] == ["old"]
+    assert [each.name for each in tmp_path.iterdir()] == ["agent"]
+
+
 @pytest.mark.usefixtures("local_ray")
 @pytest.mark.parametrize(
     ("damage", "message"),
@@ -418,7 +450,9 @@ def test_a_team_comes_out_of_a_run_and_back_from_disk(run: Path, tmp_path: Path)
         team.save(tmp_path / "team")
     with pytest.raises(UserError, match=re.escape("of a team take one with load_team(path)[group]")):
         Agent.load(tmp_path / "team")
-    with pytest.raises(UserError, match="agent 'allocator' trades no class of assets, so it cannot be trained or tested alone"):
+    with pytest.raises(
+        UserError, match="agent 'allocator' trades no class of assets, so it cannot be trained or tested alone"
+    ):
         team["allocator"].train(bars())
 
 
