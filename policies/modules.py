@@ -116,6 +116,14 @@ class Tanh(nn.Module):
         return _tanh_with_gradient(hidden) if hidden.requires_grad else _tanh_in_place(hidden)
 
 
+def start_in_the_middle(policy: nn.Module) -> None:
+    """Makes a policy's last layer small, and its bias zero: RLlib leaves both as torch draws them."""
+    layers = [layer for layer in policy.modules() if isinstance(layer, nn.Linear)]
+    with torch.no_grad():
+        layers[-1].weight.mul_(_POLICY_HEAD_SCALE)
+        layers[-1].bias.zero_()
+
+
 class ActorCriticModule(NormalizedModule, DefaultPPOTorchRLModule):
     """Separate policy and value networks.
 
@@ -123,18 +131,15 @@ class ActorCriticModule(NormalizedModule, DefaultPPOTorchRLModule):
     """
 
     def setup(self) -> None:
-        """Builds the networks and makes the policy's last layer small: RLlib leaves its bias as torch draws it."""
+        """Builds the networks and sets where the policy starts."""
         super().setup()
         for encoder in (self.encoder.actor_encoder, self.encoder.critic_encoder):
             for index, layer in enumerate(encoder.net.mlp):
                 if isinstance(layer, nn.Tanh):
                     encoder.net.mlp[index] = Tanh()
-        layers = [layer for layer in self.pi.modules() if isinstance(layer, nn.Linear)]
-        with torch.no_grad():
-            layers[-1].weight.mul_(_POLICY_HEAD_SCALE)
-            layers[-1].bias.zero_()
-            if self.log_std is not None:
-                self.log_std.fill_(self.model_config["initial_log_std"])
+        start_in_the_middle(self.pi)
+        if self.log_std is not None:
+            nn.init.constant_(self.log_std, self.model_config["initial_log_std"])
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Acting takes the policy's layers alone; RLlib's would go through the critic's as well."""

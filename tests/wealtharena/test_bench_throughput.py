@@ -11,13 +11,16 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
+from ray.rllib.env.multi_agent_env_runner import MultiAgentEnvRunner
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from environments.checks import check_array_env
 from policies.rollout import Rollout
 from wealtharena.bench import cli, memory, performance, scaling, throughput, timing
+from wealtharena.bench.cases import CASES
 from wealtharena.bench.contest import GUESSING, MEMBER, market, stock_config, team_config, traders_only
 from wealtharena.bench.end_to_end import Setting, TrainingPlan, ceiling, compare_returns
 from wealtharena.bench.fragments import agent_steps, copied_bytes, stored_bytes
@@ -32,6 +35,7 @@ from wealtharena.bench.table import sheet_table
 from wealtharena.bench.team_shares import SharesPlan, shares
 from wealtharena.bench.timing import Samples, Stopwatch, in_turn, rate
 from wealtharena.cli import app
+from wealtharena.team.runner import ArrayEnvRunner
 
 ROOT = Path(__file__).parents[2]
 TINY = throughput.ThroughputPlan(
@@ -152,6 +156,17 @@ def test_both_sides_have_the_same_hyperparameters_and_networks() -> None:
     assert stock.grad_clip_by == ours.grad_clip_by
     assert stock.model_config == ours.model_config
     assert set(stock.policies) == set(team.members)
+
+
+def test_both_sides_start_alike() -> None:
+    stock = MultiAgentEnvRunner(config=stock_config(GUESSING, copies=1)).module["player0"]
+    team = ArrayEnvRunner(config=team_config(GUESSING, copies=1, fragment=1)).module["player0"]
+    assert stock.__class__.__mro__[1] is DefaultPPOTorchRLModule
+    for one, other in zip(stock.parameters(), team.parameters(), strict=True):
+        assert one.shape == other.shape
+        if one.ndim == 2:
+            torch.testing.assert_close(one.std(), other.std(), rtol=0.3, atol=0)
+    assert [float(last.net.mlp[-1].bias.detach().abs().max()) for last in (stock.pi, team.pi)] == [0, 0]
 
 
 @pytest.mark.parametrize("arena", [GUESSING, traders_only(5)], ids=["no_op", "market"])
@@ -344,20 +359,23 @@ def test_the_tables_fit_80_columns() -> None:
 
 def test_the_readme_says_what_was_measured() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert performance.renewed(readme, performance.section(performance.recorded())) == readme
+    assert performance.all_renewed(readme, performance.recorded()) == readme
 
 
 def test_all_that_is_required_was_measured() -> None:
     required = {"throughput": THROUGHPUT, "scaling": SCALING}
-    assert performance.recorded()
-    for name, document in performance.recorded().items():
-        assert not document["quick"]
-        assert len(measured(document, required[name])) == len(required[name])
+    recorded = performance.recorded()
+    assert recorded.keys() == performance.SHEETS.keys()
+    assert not any(document["quick"] for document in recorded.values())
+    for name, requirements in required.items():
+        assert len(measured(recorded[name], requirements)) == len(requirements)
+    assert {row["case"] for row in recorded["optimum"]["rows"] if "/" not in row["case"]} == {
+        case.name for case in CASES if len(case.members) == 1
+    }
 
 
 def test_a_readme_without_markers_is_refused() -> None:
     with pytest.raises(ValueError, match="the section on performance stands between"):
-        performance.renewed("# WealthArena\n", "new\n")
-    assert performance.renewed(f"a\n{performance.BEGIN}old\n{performance.END}b\n", "new\n") == (
-        f"a\n{performance.BEGIN}new\n{performance.END}b\n"
-    )
+        performance.renewed("# WealthArena\n", "performance", "new\n")
+    begin, end = (marker.format(title="optimum") for marker in (performance.BEGIN, performance.END))
+    assert performance.renewed(f"a\n{begin}old\n{end}b\n", "optimum", "new\n") == f"a\n{begin}new\n{end}b\n"

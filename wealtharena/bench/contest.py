@@ -11,12 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
+from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from environments.base import ArrayEnv, Group
 from environments.faces import MultiAgentFace
 from environments.market.env import MarketEnv
 from environments.market.synthetic_params import CLASS_DEFAULTS
+from policies.modules import start_in_the_middle
 from policies.ppo import PPO, PPOParams
 from wealtharena.bench.guessing import GuessingGame, GuessingParams
 from wealtharena.team.config import TeamConfig
@@ -95,6 +99,15 @@ GUESSING = Arena(GuessingGame)
 BEST_RETURN = float(GuessingParams().groups * GuessingParams().horizon)
 
 
+class StockModule(DefaultPPOTorchRLModule):
+    """RLlib's own, that starts from the weights that ours starts from."""
+
+    def setup(self) -> None:
+        """Builds the networks."""
+        super().setup()
+        start_in_the_middle(self.pi)
+
+
 def stock_config(arena: Arena, *, copies: int, runners: int = 0, batch: int = TRAIN_BATCH) -> AlgorithmConfig:
     """RLlib's own PPO on the MultiAgentEnv face, one policy for each group."""
     groups = arena.groups()
@@ -103,6 +116,11 @@ def stock_config(arena: Arena, *, copies: int, runners: int = 0, batch: int = TR
         config.learners(learner_class=PPOTorchLearner)
         .environment(env=MultiAgentFace, env_config={"env": arena.env, "params": dict(arena.params)})
         .multi_agent(policies=set(groups), policy_mapping_fn=_group_of)
+        .rl_module(
+            rl_module_spec=MultiRLModuleSpec(
+                rl_module_specs={name: RLModuleSpec(module_class=StockModule) for name in groups}
+            )
+        )
         .env_runners(num_env_runners=runners, num_envs_per_env_runner=copies)
         .training(
             train_batch_size_per_learner=batch,
