@@ -1,5 +1,6 @@
 """``wealtharena bench optimum``: the arithmetic by hand, the pairing, and the command on a market of three bars."""
 
+import io
 import json
 import math
 from contextlib import nullcontext
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import ray
 import scipy.stats
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from environments.market.env import MarketEnv
@@ -20,9 +22,12 @@ from policies.ppo import PPO
 from wealtharena.bench import cli, optimum, trial
 from wealtharena.bench.cases import CASES, Case, Member, Required, chosen
 from wealtharena.bench.optimum import Ended, document
+from wealtharena.bench.performance import recorded
 from wealtharena.bench.plot import figure
 from wealtharena.bench.problem import Planted
 from wealtharena.bench.share import Point, Share, over_seeds, reached, student_quantile, typical
+from wealtharena.bench.table import WIDE, optimum_table
+from wealtharena.bench.timing import machine
 from wealtharena.bench.trial import Judge, Outcome, Plan, run_trial
 from wealtharena.cli import app
 from wealtharena.errors import UserError
@@ -169,7 +174,7 @@ def outcome(seed: int, share: float, *, steps: int = 100) -> Outcome:
 
 def test_a_row_says_what_was_measured():
     ended = [Ended(tiny(share=0.9), outcome(seed, share)) for seed, share in ((1, 0.98), (0, 0.94), (2, 0.96))]
-    content = document(ended, quick=False)
+    content = document(ended, machine(), quick=False)
     (row,) = content["rows"]
     assert set(row) == ROW
     assert (row["case"], row["algorithm"], row["seeds"], row["env_steps"]) == ("tiny", "PPO", 3, 100)
@@ -182,12 +187,14 @@ def test_a_row_says_what_was_measured():
     assert (row["steps_to_95"], row["seconds_to_95"]) == (100, 2.0)
     assert row["wall_s"] == 3.0
     assert row["passed"]
-    assert json.loads(json.dumps(content, allow_nan=False))["versions"]["ray"]
+    assert json.loads(json.dumps(content, allow_nan=False))["machine"]["versions"]["ray"]
 
 
 def test_a_share_below_the_one_required_is_a_miss():
     missed, passed = document(
-        [Ended(tiny("a", share=0.97), outcome(0, 0.96)), Ended(tiny("b", share=0.95), outcome(0, 0.96))], quick=False
+        [Ended(tiny("a", share=0.97), outcome(0, 0.96)), Ended(tiny("b", share=0.95), outcome(0, 0.96))],
+        {},
+        quick=False,
     )["rows"]
     assert not missed["passed"]
     assert passed["passed"]
@@ -200,13 +207,13 @@ def test_every_group_of_a_case_has_a_row_of_its_own():
     parts = {
         name: {group: getattr(one, name)[GROUP] for group in both.members} for name in ("optimum", "shares", "curves")
     }
-    rows = document([Ended(both, replace(one, **parts))], quick=False)["rows"]
+    rows = document([Ended(both, replace(one, **parts))], {}, quick=False)["rows"]
     assert [(row["case"], row["algorithm"]) for row in rows] == [("tiny/one", "PPO"), ("tiny/two", "A2C")]
 
 
 def test_the_plot_has_a_panel_for_each_case_and_a_band_over_several_seeds():
     ended = [Ended(tiny(name), outcome(seed, 0.9 + seed / 50)) for name in ("a", "b") for seed in (0, 1)]
-    found = figure(document(ended, quick=False))
+    found = figure(document(ended, {}, quick=False))
     assert [note.text for note in found.layout.annotations] == ["a", "b"]
     band, line = found.data[:2]
     assert list(line.x) == [50, 100]
@@ -269,6 +276,19 @@ def test_the_command_trains_in_parallel_and_leaves_rows_and_a_plot(offered, tmp_
     assert easy["seeds"] == len(easy["curves"]) == 2
     assert easy["shares"] == hard["shares"]  # the same training, whatever ran beside it
     assert "plotly" in (tmp_path / "o.html").read_text()
+
+
+def test_a_plot_that_is_no_page_is_refused_before_anything_is_trained(offered, tmp_path):
+    result = run("--plot", str(tmp_path / "o.png"))
+    assert result.exit_code == 2
+    assert "give a name that ends in .html" in result.output.replace("\n", " ")
+
+
+@pytest.mark.parametrize("width", [80, WIDE])
+def test_no_cell_of_the_measured_table_is_cut(width):
+    console = Console(width=width, file=io.StringIO())
+    console.print(optimum_table(recorded()["optimum"], width=width))
+    assert "…" not in console.file.getvalue()
 
 
 def test_quick_is_one_seed_and_exit_code_0_if_all_pass(offered, monkeypatch):

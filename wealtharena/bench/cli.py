@@ -15,7 +15,9 @@ from wealtharena.bench.optimum import document, run
 from wealtharena.bench.plot import write_plot
 from wealtharena.bench.sheets import Document, Sheet, machine_line, scaling_sheets, throughput_sheets
 from wealtharena.bench.table import optimum_table, progress, sheet_table
+from wealtharena.bench.timing import machine
 from wealtharena.console import Verbose, one_line_errors
+from wealtharena.errors import UserError
 from wealtharena.evidence.files import write_json
 from wealtharena.training.ray_session import ray_session
 
@@ -65,12 +67,14 @@ def optimum_command(
     """
     console = Console()
     with one_line_errors(verbose):
-        cases, ended = chosen(names), []
+        cases, box, ended = chosen(names), machine(), []
+        if plot and plot.suffix != ".html":
+            raise UserError(f"--plot {plot}: the curves are a page for a browser; give a name that ends in .html")
         with ray_session():
             for one in run(cases, seeds=1 if quick else seeds, quick=quick, parallel=parallel):
                 console.print(progress(one), soft_wrap=True, highlight=False)
                 ended.append(one)
-                content = document(ended, quick=quick)
+                content = document(ended, box, quick=quick)
                 if json_file:  # after each seed: what was measured outlives an interruption
                     write_json(json_file, content)
         console.print(optimum_table(content, width=console.width))

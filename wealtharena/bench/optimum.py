@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +13,6 @@ from wealtharena.bench.cases import Case, Required
 from wealtharena.bench.share import Point, over_seeds, reached, typical
 from wealtharena.bench.trial import Outcome, Plan, run_trial
 from wealtharena.evidence.aggregate import aggregate
-from wealtharena.evidence.evaluation import versions
 
 
 @dataclass(frozen=True)
@@ -57,14 +54,13 @@ def run(cases: Sequence[Case], *, seeds: int, quick: bool = False, parallel: int
         yield Ended(running.pop(ended), ray.get(ended))
 
 
-def document(ended: Sequence[Ended], *, quick: bool) -> dict[str, Any]:
-    """What ``--json`` writes: the rows in the order of their cases, and what they were measured with."""
+def document(ended: Sequence[Ended], machine: Mapping[str, Any], *, quick: bool) -> dict[str, Any]:
+    """What ``--json`` writes: the rows in the order of their cases, and what they were measured on."""
     by_case: dict[str, list[Ended]] = {}
     for one in sorted(ended, key=lambda one: one.outcome.seed):
         by_case.setdefault(one.case.key, []).append(one)
     rows = [row for group in by_case.values() for row in _rows(group[0].case, [one.outcome for one in group], quick)]
-    machine = {"platform": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()}
-    return {"quick": quick, "rows": rows, "machine": machine, "versions": versions()}
+    return {"quick": quick, "machine": dict(machine), "rows": rows}
 
 
 def _rows(case: Case, outcomes: Sequence[Outcome], quick: bool) -> list[dict[str, Any]]:

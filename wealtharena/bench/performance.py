@@ -1,4 +1,4 @@
-"""The README's performance section, made of the documents that the benchmarks wrote.
+"""The README's sections of measured figures, made of the documents that the benchmarks wrote.
 
 python -m wealtharena.bench.performance README.md
 """
@@ -10,12 +10,15 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from wealtharena.bench.sheets import Document, Sheet, machine_line, scaling_sheets, throughput_sheets
+from wealtharena.bench.sheets import Document, Sheet, machine_line, optimum_sheets, scaling_sheets, throughput_sheets
 from wealtharena.evidence.files import write_whole
 
 RESULTS = Path(__file__).parent / "results"
-BEGIN, END = "<!-- performance: begin -->\n", "<!-- performance: end -->\n"
+BEGIN, END = "<!-- {title}: begin -->\n", "<!-- {title}: end -->\n"
+SECTIONS: Mapping[str, tuple[str, ...]] = {"optimum": ("optimum",), "performance": ("throughput", "scaling")}
+"""Title between the markers -> the commands whose documents stand there."""
 SHEETS: Mapping[str, Callable[[Document], tuple[Sheet, ...]]] = {
+    "optimum": optimum_sheets,
     "throughput": throughput_sheets,
     "scaling": scaling_sheets,
 }
@@ -32,10 +35,10 @@ _SECTION = """\
 
 
 def section(documents: Mapping[str, Document]) -> str:
-    """What stands between the two markers.
+    """What stands between two markers.
 
     Args:
-        documents: ``throughput``, ``scaling`` or both -> what the command of that name wrote.
+        documents: ``optimum``, ``throughput`` or ``scaling`` -> what the command of that name wrote.
     """
     folder = f"wealtharena/bench/{RESULTS.name}"
     commands = "\n".join(f"wealtharena bench {name} --json {folder}/{name}.json" for name in documents)
@@ -54,17 +57,26 @@ def markdown(sheet: Sheet) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (sheet.columns, rule, *sheet.rows))
 
 
-def renewed(readme: str, content: str) -> str:
-    """The README with ``content`` between its markers.
+def renewed(readme: str, title: str, content: str) -> str:
+    """The README with ``content`` between the markers of this title.
 
     Raises:
         ValueError: A marker is missing.
     """
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    opens, closes = BEGIN.format(title=title), END.format(title=title)
+    before, begin, rest = readme.partition(opens)
+    _, end, after = rest.partition(closes)
     if not (begin and end):
-        raise ValueError(f"README: the section on performance stands between {BEGIN.strip()} and {END.strip()}")
-    return f"{before}{BEGIN}{content}{END}{after}"
+        raise ValueError(f"README: the section on {title} stands between {opens.strip()} and {closes.strip()}")
+    return f"{before}{opens}{content}{closes}{after}"
+
+
+def all_renewed(readme: str, documents: Mapping[str, Document]) -> str:
+    """The README with every section of which there is a document."""
+    for title, names in SECTIONS.items():
+        if found := {name: documents[name] for name in names if name in documents}:
+            readme = renewed(readme, title, section(found))
+    return readme
 
 
 def recorded() -> dict[str, Document]:
@@ -74,8 +86,8 @@ def recorded() -> dict[str, Document]:
 
 
 def main(readme: Path) -> None:
-    """Renews the section in place."""
-    text = renewed(readme.read_text(encoding="utf-8"), section(recorded()))
+    """Renews the sections in place."""
+    text = all_renewed(readme.read_text(encoding="utf-8"), recorded())
 
     def write(path: Path) -> None:
         path.write_text(text, encoding="utf-8")

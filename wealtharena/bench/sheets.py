@@ -22,6 +22,25 @@ class Sheet:
     rows: tuple[Row, ...]
 
 
+def optimum_sheets(document: Document) -> tuple[Sheet, ...]:
+    """Of ``bench optimum``."""
+    columns = ("case", "by", "share", "95% interval", "required", "", "steps to 90%", "to 95%", "in all")
+    return (Sheet(columns, tuple(map(_optimum, document["rows"]))),)
+
+
+def _optimum(row: Mapping[str, Any]) -> Row:
+    return (
+        row["case"],
+        row["algorithm"],
+        f"{row['share']:.1%}",
+        f"{row['share_low']:.1%} to {row['share_high']:.1%}",
+        f"{row['required']:.1%}",
+        "met" if row["passed"] else MISSED,
+        *("never" if (steps := row[f"steps_to_{percent}"]) is None else figures(steps) for percent in (90, 95)),
+        figures(row["env_steps"]),
+    )
+
+
 def throughput_sheets(document: Document) -> tuple[Sheet, ...]:
     """Of ``bench throughput``, as much as was measured."""
     asked = CUDA if document["device"] == "cuda" else THROUGHPUT
