@@ -42,7 +42,12 @@ class OnPolicyTrainer:
 
     def learn(self, learners: LearnerGroup, rollouts: Mapping[str, Sequence[Rollout]], env_steps: int) -> list[Any]:
         """Updates on the complete slots of ``rollouts``; does nothing if there is none."""
-        batches = {name: self._batch(name, complete) for name, own in rollouts.items() if (complete := _complete(own))}
+        several = len(learners) > 1
+        batches = {
+            name: self._batch(name, complete, shuffled=several)
+            for name, own in rollouts.items()
+            if (complete := _complete(own))
+        }
         if not batches:
             return []
         most = max(len(batch) for batch in batches.values())
@@ -55,9 +60,11 @@ class OnPolicyTrainer:
             seeds={name: int(self._generators[name].integers(2**63)) for name in batches},
         )
 
-    def _batch(self, name: str, rollouts: Sequence[Rollout]) -> SampleBatch:
-        """A group's rows, shuffled: where there are several Learners, each takes its share of them in order."""
+    def _batch(self, name: str, rollouts: Sequence[Rollout], *, shuffled: bool) -> SampleBatch:
+        """A group's rows. Several Learners take their shares of them in order, so these are shuffled before."""
         rows = train_rows(rollouts, gamma=self._gamma, trace_decay=self._trace_decay)
+        if not shuffled:
+            return SampleBatch(rows)
         order = self._generators[name].permutation(len(rows[Columns.REWARDS]))
         return SampleBatch({key: column[order] for key, column in rows.items()})
 
@@ -87,14 +94,13 @@ def train_rows(rollouts: Sequence[Rollout], *, gamma: float, trace_decay: float)
         RLlib's column names -> (B, ...).
     """
     parts = [_rows_of(rollout, gamma, trace_decay) for rollout in rollouts]
-    rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    rows = parts[0] if len(parts) == 1 else {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     advantage_B = rows[Postprocessing.ADVANTAGES]
     rows[Postprocessing.ADVANTAGES] = (advantage_B - advantage_B.mean()) / max(1e-4, advantage_B.std())
     return rows
 
 
 def _rows_of(rollout: Rollout, gamma: float, trace_decay: float) -> dict[str, NDArray[Any]]:
-    valid_SEA = rollout.valid_SEA
     next_value_SEA = rollout.next_value()
     if rollout.value is None or rollout.logp is None or rollout.dist_inputs is None:
         raise ValueError("this rollout carries no log-probabilities: it was sampled for an off-policy algorithm")
@@ -103,16 +109,17 @@ def _rows_of(rollout: Rollout, gamma: float, trace_decay: float) -> dict[str, ND
         rollout.reward,
         value_SEA,
         next_value_SEA,
-        goes_on(rollout.terminated, rollout.truncated, valid_SEA),
+        goes_on(rollout.terminated, rollout.truncated, rollout.valid_SEA),
         discount=gamma,
         trace_decay=trace_decay,
     )
-    return {
-        Columns.OBS: rollout.obs[:-1][valid_SEA],
-        Columns.ACTIONS: rollout.action[valid_SEA],
-        Columns.REWARDS: rollout.reward[valid_SEA],
-        Columns.ACTION_LOGP: rollout.logp[valid_SEA],
-        Columns.ACTION_DIST_INPUTS: rollout.dist_inputs[valid_SEA],
-        Postprocessing.ADVANTAGES: advantage_SEA[valid_SEA],
-        Postprocessing.VALUE_TARGETS: (advantage_SEA + value_SEA)[valid_SEA],
+    columns = {
+        Columns.OBS: rollout.obs[:-1],
+        Columns.ACTIONS: rollout.action,
+        Columns.REWARDS: rollout.reward,
+        Columns.ACTION_LOGP: rollout.logp,
+        Columns.ACTION_DIST_INPUTS: rollout.dist_inputs,
+        Postprocessing.ADVANTAGES: advantage_SEA,
+        Postprocessing.VALUE_TARGETS: advantage_SEA + value_SEA,
     }
+    return {name: rollout.rows(column) for name, column in columns.items()}

@@ -15,6 +15,7 @@ S slots, E copies, A agents, F features, U action dimensions, D inputs of the ac
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,13 @@ class Rollout:
         """Which slots are complete, (S, E, A)."""
         slots_S = np.arange(self.reward.shape[0])
         return slots_S[:, None, None] < self.count
+
+    def rows(self, column: NDArray[Any]) -> NDArray[Any]:
+        """The complete slots' entries of a column (S, E, A, ...), as (B, ...): a view of it where all are complete."""
+        if self.count.min() == len(self.reward):
+            return column.reshape(-1, *column.shape[3:])
+        entries: NDArray[Any] = column[self.valid_SEA]
+        return entries
 
     def next_obs(self) -> Floats:
         """What followed each slot, (S, E, A, F): the next decision's observation, or the last one of the episode."""

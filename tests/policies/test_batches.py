@@ -60,6 +60,13 @@ def test_transitions_worked_by_hand():
     assert rows["terminateds"].tolist() == [False, False, False]
 
 
+def test_rows_of_a_whole_fragment_are_its_columns():
+    whole, partly = rollout(count=np.array([[4]])), rollout()
+    assert np.shares_memory(whole.rows(whole.reward), whole.reward)
+    assert whole.rows(whole.reward).tolist() == [1, 2, 4, 999]
+    assert partly.rows(partly.obs[:-1]).tolist() == [[1], [2], [3]]
+
+
 def test_fragments_of_several_runners_make_one_batch():
     rows = train_rows([rollout(), rollout()], gamma=0.5, trace_decay=0.5)
     assert len(rows["obs"]) == 6
