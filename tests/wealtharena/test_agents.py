@@ -26,6 +26,7 @@ from wealtharena.evidence.check import frame_of
 from wealtharena.evidence.evaluate import evaluate_market
 from wealtharena.experiment import load_experiment
 from wealtharena.team.policy import load_policies
+from wealtharena.training.metrics_log import read_rows
 from wealtharena.training.run_dir import new_run
 from wealtharena.training.stopping import StopSignal
 from wealtharena.training.train import train
@@ -99,6 +100,7 @@ evaluation: {window: {start: 2015-07-01}}
     )
     run, experiment = new_run("alone", None), load_experiment("alone.yaml")
     train(experiment, run, view=Silent(), stop=StopSignal(lambda: None))
+    assert float(read_rows(run.metrics / "progress.csv")[-1]["episode_length"]) == 20
     agent = Agent.create("stocks", params=NETS, seed=3)
     assert agent.train(frame, env_steps=128, window=(None, "2015-06-30"), **SMALL) is agent
     of_run = load_team(run.path)["stocks"]
@@ -153,7 +155,7 @@ def test_a_training_that_fails_leaves_the_agent_as_it_was(tmp_path: Path, monkey
         def broken(*args: Any) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr("wealtharena.agents.learning._progress", broken)
+        patch.setattr("wealtharena.agents.learning._result", broken)
         with pytest.raises(KeyboardInterrupt):
             agent.train(bars(), env_steps=64, **SMALL)
     assert agent.learned is before

@@ -137,7 +137,7 @@ class Agent:
     def learning_curve(self) -> pd.DataFrame:
         """A row for each iteration trained in this process: ``env_steps``, ``episode_return``, losses, action shares.
 
-        ``episode_return`` is the mean over the last 100 episodes, NaN before the first one ends.
+        ``episode_return`` is the mean of the episodes that ended last, NaN before the first one ends.
         """
         return pd.DataFrame(self._curve)
 
@@ -178,10 +178,10 @@ class Agent:
         with tempfile.TemporaryDirectory() as folder:
             params = market_of(self.profile, data, window, market or {}, Path(folder))
             lesson = Lesson(params, env_steps, copies, fragment, self._lessons)
-            progress = learn(self.profile, lesson, self._learned, self._memory)
-        self._learned, self._memory = progress.learned, progress.memory
+            result = learn(self.profile, lesson, self._learned, self._memory)
+        self._learned, self._memory = result.learned, result.memory
         self._lessons += 1
-        self._curve = [*self._curve, *progress.curve]
+        self._curve = [*self._curve, *result.curve]
         return self
 
     def evaluate(

@@ -52,7 +52,7 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class Progress:
+class LessonResult:
     """What a lesson brought.
 
     Attributes:
@@ -66,7 +66,7 @@ class Progress:
     curve: tuple[Row, ...]
 
 
-def learn(profile: Profile, lesson: Lesson, before: Learned | None, memory: Memory | None) -> Progress:
+def learn(profile: Profile, lesson: Lesson, before: Learned | None, memory: Memory | None) -> LessonResult:
     """Trains for one lesson.
 
     Args:
@@ -90,7 +90,7 @@ def learn(profile: Profile, lesson: Lesson, before: Learned | None, memory: Memo
         try:
             _go_on(team, profile.name, before, memory)
             curve = tuple(_iterations(team, profile.name, lesson.env_steps))
-            return _progress(team, profile, provenance, curve)
+            return _result(team, profile, provenance, curve)
         finally:
             team.stop()
 
@@ -128,7 +128,7 @@ def _iterations(team: Team, name: str, env_steps: int) -> Iterator[Row]:
         yield {"env_steps": float(reached), EPISODE_RETURN: math.nan, **results["groups"][name]}
 
 
-def _progress(team: Team, profile: Profile, provenance: Provenance, curve: tuple[Row, ...]) -> Progress:
+def _result(team: Team, profile: Profile, provenance: Provenance, curve: tuple[Row, ...]) -> LessonResult:
     # The market's state is left out: the next lesson begins new episodes, perhaps in another market.
     state = team.get_state(not_components=COMPONENT_ENV_RUNNER)
     memory = {key: state[key] for key in (COMPONENT_LEARNER_GROUP, "team", "training_iteration")}
@@ -137,7 +137,7 @@ def _progress(team: Team, profile: Profile, provenance: Provenance, curve: tuple
     module = profile.algorithm.module_spec(observation_space, action_space, inference_only=False).build()
     module.set_state(weights)
     policy = Policy(profile.algorithm, module, action_space)
-    return Progress(Learned(policy, provenance, state["team"]["env_steps"]), memory, curve)
+    return LessonResult(Learned(policy, provenance, state["team"]["env_steps"]), memory, curve)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ class Progress:
         seconds: Time spent training so far.
         steps_per_s: Steps of the environment per second, in this iteration.
         groups: group -> metric -> value; a metric that is not known yet is absent.
+        episode_length: Mean steps of the episodes that ended last; NaN before the first one ends.
     """
 
     iteration: int
@@ -25,6 +26,7 @@ class Progress:
     seconds: float
     steps_per_s: float
     groups: Mapping[str, Mapping[str, float]]
+    episode_length: float = math.nan
 
     def row(self) -> dict[str, float]:
         """All of it by column name; a group's metrics are ``<group>/<metric>``."""
@@ -35,6 +37,7 @@ class Progress:
             "seconds": self.seconds,
             "steps_per_s": self.steps_per_s,
             "team_return": self.team_return(),
+            "episode_length": self.episode_length,
             **metrics,
         }
         return {name: value for name, value in row.items() if not math.isnan(value)}

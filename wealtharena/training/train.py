@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, EPISODE_LEN_MEAN
 
 from policies.learner_options import LearnerOptions
 from wealtharena.errors import UserError
@@ -180,6 +181,7 @@ def _progress(result: Mapping[str, Any], before: Mark, seconds: float) -> Progre
         seconds=seconds,
         steps_per_s=(env_steps - before.env_steps) / max(seconds - before.seconds, 1e-9),
         groups={group: _known(metrics) for group, metrics in result["groups"].items()},
+        episode_length=float(result.get(ENV_RUNNER_RESULTS, {}).get(EPISODE_LEN_MEAN, math.nan)),
     )
 
 
