@@ -23,8 +23,13 @@ from policies.on_policy import Schedule
 
 
 class PPOParams(ActorCriticParams):
-    """Hyperparameters of PPO."""
+    """Hyperparameters of PPO.
 
+    Small minibatches and large steps learn from few samples (``bench samples``); larger minibatches take less time.
+    """
+
+    lr: float = Field(1e-3, gt=0, le=1, description="learning rate of Adam")
+    minibatch_size: int = Field(128, ge=1, description="rows of one gradient step")
     clip: float = Field(0.2, gt=0, lt=1, description="how far the probability ratio may leave 1")
     value_clip: float | None = Field(
         None, gt=0, description="largest squared value error that still has a gradient; null for no limit"

@@ -96,7 +96,7 @@ def test_a_run_from_prices_to_report(market: Path) -> None:
     # A run goes on only as what it was.
     refused = run("train", "out", "--resume", "--set", "members.stocks.params.lr=1e-2")
     assert refused.exit_code == 2
-    assert "members.stocks.params.lr was 0.0003 when the run began and is 0.01 now" in refused.stderr
+    assert "members.stocks.params.lr was 0.001 when the run began and is 0.01 now" in refused.stderr
     refused = run("train", "small.yaml", "--resume", "--out", "out")
     assert "seed was 3 when the run began and is 0 now" in refused.stderr
     refused = run("train", "small.yaml", "--out", "out")
