@@ -33,6 +33,7 @@ class Race:
         algorithms: Group -> what learns it, where a contender does not bring its own.
         env_steps: After which a training is given up.
         quick_steps: The same with ``--quick``.
+        copies: Episodes of a try.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Race:
     algorithms: Mapping[str, type[Algorithm]]
     env_steps: int
     quick_steps: int
+    copies: int = 512
 
 
 @dataclass(frozen=True)

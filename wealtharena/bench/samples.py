@@ -50,6 +50,7 @@ RACES = (
         {name: member.algorithm for name, member in TEAM.items()},
         env_steps=256_000,
         quick_steps=16_000,
+        copies=128,  # a try plays 13 times over, most of it against optima that are looked up bar by bar
     ),
 )
 
@@ -95,7 +96,7 @@ def run(races: Sequence[Race], *, seeds: int, quick: bool = False, parallel: int
     while waiting or running:
         while waiting and len(running) < limit:
             race, contender, seed = waiting.pop(0)
-            budget, copies = (race.quick_steps, 128) if quick else (race.env_steps, 512)
+            budget, copies = (race.quick_steps, 128) if quick else (race.env_steps, race.copies)
             running[task.remote(race, contender, seed, budget=budget, copies=copies)] = race, contender
         (ended,), _ = ray.wait(list(running), num_returns=1)
         yield Ended(*running.pop(ended), ray.get(ended))
