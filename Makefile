@@ -27,8 +27,9 @@ install: $(INSTALLED) ## The virtual environment .venv, with the pinned packages
 demo: $(INSTALLED) ## Train the quickstart team, print its results and where the report is
 	$(BIN)/wealtharena train tune_configs/quickstart.yaml
 
-test: $(INSTALLED) ## The whole test suite
-	$(BIN)/python -m pytest
+# A file's tests share a Ray, so a file stays in one process.
+test: $(INSTALLED) ## The whole test suite, a process for each core
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(INSTALLED) ## Format, lint, types and the direction of imports
 	$(BIN)/ruff format --check .
