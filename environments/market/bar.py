@@ -56,6 +56,7 @@ def trade(world: World, before: State, now: Rows, orders: Orders) -> tuple[State
     )
     sized_EN = torch.where(fill_EN, orders.sleeve_EN, before.sized_EN)
     outcome = _outcome(world, before, now, record, book, paid_on(before.sized_EN, sized_EN))
+    reward_EM, terms = rewards.reward(outcome, world.params.reward, before.terms)
     step_E = before.step_E + 1
     after = replace(
         before,
@@ -67,9 +68,10 @@ def trade(world: World, before: State, now: Rows, orders: Orders) -> tuple[State
         sized_EN=sized_EN,
         drawdown_EM=outcome.drawdown_EM,
         hidden_EK=before.hidden_EK if now.hidden_EK is None else now.hidden_EK,
+        terms=terms,
         **_standing(world, orders, record, book, order_EN=orders.order_EN > fill_EN),
     )
-    return after, outcome, rewards.reward(outcome, world.params.reward)
+    return after, outcome, reward_EM
 
 
 def paid_on(before_EN: Tensor, after_EN: Tensor) -> Tensor:

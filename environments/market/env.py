@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -11,18 +13,21 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from environments.base import ArrayEnv, Transition
-from environments.market import bar, observations
+from environments.market import bar, rewards
 from environments.market.allocation import sleeves
+from environments.market.compiled import CompiledStep, Stepped, typed
 from environments.market.config import ALLOCATOR, MarketParams
 from environments.market.feed import Rows
 from environments.market.groups import allocator_names, groups
 from environments.market.ledger import Book
-from environments.market.orders import Orders, decide, from_targets
+from environments.market.orders import Orders, decide, from_targets, left_out
 from environments.market.panel import Panel
 from environments.market.record import MarketRecord
-from environments.market.rewards import Outcome
+from environments.market.rewards import Memories, Outcome
+from environments.market.sight import observe
 from environments.market.state import State, choose, restored, saved
 from environments.market.world import World, build_world
+from environments.random import Seed, seed_tensor
 
 RUIN = 0.2  # of the capital: an episode that falls to it ends
 
@@ -76,11 +81,13 @@ class MarketEnv(ArrayEnv):
         self._sizes = {name: len(group.agent_ids) for name, group in self.groups.items()}
         always_N = self._world.feed.always_N
         self._always_active = {player.name for player in self._world.traders if bool(always_N[player.assets].all())}
-        self._seed = 0
+        self._seed: Seed = 0
         self._state: State | None = None
         self._rows: Rows | None = None
         self._wrong_E: Tensor | None = None
+        self._compiled = CompiledStep(self._twin_step) if params.compile else None
         self._record: MarketRecord | None = None
+        self._outcome: tuple[Outcome, Memories] | None = None
 
     # ---- what others may ask
 
@@ -97,6 +104,13 @@ class MarketEnv(ArrayEnv):
         if self._record is None:
             raise RuntimeError("MarketEnv.record: nothing has been stepped yet; call step() or trade() first")
         return self._record
+
+    def objectives(self) -> dict[str, Tensor]:
+        """Each objective of the last step, float64 (E, M), assets then portfolio: see ``rewards.objectives``."""
+        if self._outcome is None:
+            raise RuntimeError("MarketEnv.objectives: nothing has been stepped yet; call step() or trade() first")
+        outcome, memories = self._outcome
+        return rewards.objectives(outcome, self.params.reward, memories)
 
     @property
     def bar_E(self) -> Tensor:
@@ -152,18 +166,25 @@ class MarketEnv(ArrayEnv):
             episode_E = torch.zeros(self.num_envs, dtype=torch.int64, device=self.device)
         else:
             episode_E = self._state.episode_E + 1
-        state = self._fresh(episode_E)
+        state = self._fresh(episode_E, () if seed is not None or self._state is None else self._state.terms)
         self._begin(state)
-        return self._observe(state)
+        return observe(self._world, state)
 
     @torch.no_grad()
     def step(self, actions: Mapping[str, Tensor]) -> Transition:
-        """Trades one bar on the decisions of all groups; see ``ArrayEnv.step``."""
+        """Trades one bar on the decisions of all groups; see ``ArrayEnv.step``.
+
+        Raises:
+            ValueError: An action is not finite, or those of a group that decides are left out.
+            DataError: At the first step, ``compile``: the step could not be compiled.
+        """
+        if self._compiled is not None:
+            return self._step_compiled(self._compiled, actions)
         before, now = self._running(), self._next_rows()
         orders = decide(self._world, before, now, actions)
         after, reward, ended_E, cut_E = self._advance(before, now, orders)
-        final_obs = self._observe(after)
-        obs = final_obs if self._state is after else self._observe(self._running())
+        final_obs = observe(self._world, after)
+        obs = final_obs if self._state is after else observe(self._world, self._running())
         return Transition(
             obs=obs,
             final_obs=final_obs,
@@ -173,6 +194,27 @@ class MarketEnv(ArrayEnv):
             done=ended_E | cut_E,
             active=self.active(),
         )
+
+    def _step_compiled(self, compiled: CompiledStep, actions: Mapping[str, Tensor]) -> Transition:
+        for name in self.groups:
+            if name not in actions and (name not in self.active() or bool(self.active()[name].any())):
+                raise left_out(name)
+        given = typed(actions, self.groups, self.num_envs)
+        stepped = compiled(seed_tensor(self._seed), self._running(), given)
+        self._begin(stepped.state)
+        self._record, self._wrong_E = stepped.record, stepped.wrong_E
+        self._refuse_what_was_wrong()
+        return stepped.transition
+
+    def _twin_step(self, seed: Tensor, state: State, actions: Mapping[str, Tensor]) -> Stepped:
+        """The step that is compiled: on another device's terms it looks at no tensor's numbers."""
+        twin = copy.copy(self)
+        twin._world, twin._compiled = replace(self._world, on_host=False), None
+        twin._seed, twin._wrong_E = seed, None
+        twin._begin(state)
+        transition = twin.step(actions)
+        assert twin._wrong_E is not None  # on such terms it is always told
+        return Stepped(twin._running(), twin.record, twin._wrong_E, transition)
 
     @torch.no_grad()
     def trade(self, target_EN: Tensor, order_EN: Tensor) -> MarketRecord:
@@ -208,10 +250,10 @@ class MarketEnv(ArrayEnv):
         return self._rows
 
     def _begin(self, state: State) -> None:
-        self._state, self._rows, self._record = state, None, None
+        self._state, self._rows, self._record, self._outcome = state, None, None, None
 
-    def _fresh(self, episode_E: Tensor) -> State:
-        """The first state of an episode."""
+    def _fresh(self, episode_E: Tensor, remembered: Memories) -> State:
+        """The first state of an episode, after another that the terms of the reward remember."""
         world, capital = self._world, self.params.capital
         opening = world.feed.open(self._seed, episode_E)
         price_EN = opening.price_EN
@@ -221,6 +263,7 @@ class MarketEnv(ArrayEnv):
         amount_EN = world.start_N * world.sizing.full(sleeve_EN)
         shares_EN = world.sizing.shares(amount_EN, price_EN, nav_E)
         value_EN = shares_EN * price_EN
+        zero_EM = torch.zeros_like(price_EN[:, :1]).expand(-1, price_EN.shape[1] + 1)
         return State(
             book=Book(nav_E - value_EN.sum(1), shares_EN, price_EN, value_EN, price_EN),
             nav_E=nav_E,
@@ -236,9 +279,10 @@ class MarketEnv(ArrayEnv):
             order_EN=torch.zeros_like(zero_EN, dtype=torch.bool),
             stand_EN=amount_EN,
             held_EN=world.start_N.expand_as(zero_EN),
-            drawdown_EM=torch.zeros_like(price_EN[:, :1]).expand(-1, price_EN.shape[1] + 1),
+            drawdown_EM=zero_EM,
             score_EJ=torch.zeros_like(price_EN[:, :1]).expand(-1, len(world.traders)),
             hidden_EK=opening.hidden_EK,
+            terms=rewards.begin(self.params.reward, zero_EM, remembered),
         )
 
     def _advance(self, before: State, now: Rows, orders: Orders) -> tuple[State, dict[str, Tensor], Tensor, Tensor]:
@@ -249,8 +293,8 @@ class MarketEnv(ArrayEnv):
         done_E = ruined_E | outcome.last_E
         ended_E = done_E if self.params.finite else ruined_E
         goes_on = self._world.on_host and not bool(done_E.any())
-        self._begin(after if goes_on else choose(done_E, self._fresh(after.episode_E + 1), after))
-        self._record = outcome.record
+        self._begin(after if goes_on else choose(done_E, self._fresh(after.episode_E + 1, after.terms), after))
+        self._record, self._outcome = outcome.record, (outcome, before.terms)
         return after, self._paid(before, outcome, reward_EM), ended_E, done_E > ended_E
 
     def _hold_against(self, after: State, orders: Orders) -> None:
@@ -286,51 +330,6 @@ class MarketEnv(ArrayEnv):
         if self.params.allocator is not None:
             reward[ALLOCATOR] = reward_EM[:, -1:]
         return reward
-
-    # ---- what agents see
-
-    def _observe(self, state: State) -> dict[str, Tensor]:
-        drawdown_E1 = -torch.expm1(-state.drawdown_EM[:, -1:])
-        exposure_EC = self._world.classes.sums(state.weight_EN.abs())
-        portfolio_EPN = torch.stack(self._portfolio(state, drawdown_E1, exposure_EC), dim=1)
-        seen, shared = self._world.feed.observe(state, portfolio_EPN), self._shared(state)
-        obs = {}
-        for seat in self._world.seats:
-            asset_class = seat.player.asset_class
-            obs[seat.player.name] = seat.see(seen[asset_class], shared.get(asset_class))
-        if self.params.allocator is not None:
-            overview_EF = self._world.feed.overview(state)
-            if self.params.finite:
-                overview_EF = torch.cat([overview_EF, self._time_left(state)], dim=1)
-            obs[ALLOCATOR] = observations.of_allocator(overview_EF, state.budget_EK, exposure_EC, drawdown_E1)
-        return obs
-
-    def _portfolio(self, state: State, drawdown_E1: Tensor, exposure_EC: Tensor) -> tuple[Tensor, ...]:
-        """What each trader sees of its position and the portfolio: (E, N) for each of ``TRADER_FEATURES``."""
-        book, assets = state.book, state.weight_EN.shape[1]
-        return (
-            state.held_EN,
-            state.sleeve_EN * assets,
-            observations.unrealised(book.shares_EN, book.price_EN, book.entry_EN, positive=self._world.feed.positive),
-            state.order_EN,
-            drawdown_E1.expand(-1, assets),
-            self._world.classes.spread(exposure_EC),
-        )
-
-    def _shared(self, state: State) -> dict[str, Tensor]:
-        """Class -> what its traders see of it as a whole, the time left at the end."""
-        shared = self._world.feed.observe_shared(state)
-        if not self.params.finite:
-            return shared
-        time_E1 = self._time_left(state)
-        return {
-            name: torch.cat([shared[name], time_E1], dim=1) if name in shared else time_E1
-            for name in self._world.feed.listing.classes
-        }
-
-    def _time_left(self, state: State) -> Tensor:
-        left_E = (state.end_E - state.bar_E).float() / float(self.params.horizon or 1)
-        return left_E.unsqueeze(1)
 
     def _per_agent(self, flag_E: Tensor) -> dict[str, Tensor]:
         flag_E1 = flag_E.unsqueeze(1)

@@ -2,21 +2,25 @@
 
 Columns M = N + 1: the assets, then the portfolio. Log returns, so that rewards of an episode add up.
 
-A term of one's own is a class in a file of one's own, built without arguments, called with an ``Outcome`` and returning
-(E, M). ``reward.terms`` names it ``module:Class`` and gives its weight.
+A further term is a class in a file of its own, called with an ``Outcome`` and returning (E, M), more is better;
+``terms.base.Remembering`` if it must remember. ``reward.terms`` names it and gives its weight.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from environments.errors import DataError
-from environments.market.config_reward import RewardParams
+from environments.market import adaptive
+from environments.market.config_reward import OwnTerm, RewardParams
 from environments.market.record import MarketRecord
+from environments.market.terms.base import Memory, Remembering
+
+Memories = tuple[Memory, ...]
+"""What each of ``RewardParams.own_terms`` remembers, and after them, if there is one, the adaptive scale."""
 
 WORST = 1e-6  # the least a portfolio is taken to be worth of what it was a bar before, for the logarithm
 
@@ -141,36 +145,90 @@ class Outcome:
         return _in_money(amount_EN) / self.base_EM
 
 
-Term = Callable[[Outcome], Tensor]
+def begin(params: RewardParams, zero_EM: Tensor, before: Memories = ()) -> Memories:
+    """What terms and scale remember when an episode begins.
+
+    Args:
+        params: The terms.
+        zero_EM: float64 zeros.
+        before: What they remembered when the episode before it ended; none: this is the first.
+    """
+    started = [term.call.begin if isinstance(term.call, Remembering) else _no_memory for term in params.own_terms]
+    if params.adaptive is not None:
+        started.append(adaptive.begin)
+    return tuple(start(zero_EM, memory) for start, memory in zip(started, before or [()] * len(started), strict=True))
 
 
-def reward(outcome: Outcome, params: RewardParams) -> Tensor:
+def _no_memory(_zero_EM: Tensor, _before: Memory) -> Memory:
+    return ()
+
+
+def reward(outcome: Outcome, params: RewardParams, memories: Memories) -> tuple[Tensor, Memories]:
     """Adds the terms up.
 
     reward = scale x (profit x profit - cost x costs - drawdown x increase of the drawdown
-                      - final_position x shares^2 (at the end) + own terms).
+                      - final_position x shares^2 (at the end) + terms), over its running size if that is asked for.
     Costs are in the profit already: their term is a penalty beyond that, in the unit of the profit.
 
     Returns:
-        float32 (E, M).
+        reward_EM: float32.
+        memories: What terms and scale remember from then on.
 
     Raises:
         DataError: A term of one's own gives another shape.
     """
-    scale = params.scale
+    scale, remembered = params.scale, list(memories)
     total_EM = outcome.profit_EM * (scale * params.profit)
     if params.cost:
-        cost_EM = _in_money(outcome.record.cost_EN) if params.unit == "money" else outcome.cost_EM
-        total_EM = torch.sub(total_EM, cost_EM, alpha=scale * params.cost)
+        total_EM = torch.sub(total_EM, _costs(outcome, params), alpha=scale * params.cost)
     if params.drawdown:
         total_EM = torch.sub(total_EM, outcome.deeper_EM, alpha=scale * params.drawdown)
     if params.final_position:
-        left_EM = _in_money(outcome.shares_EN.square())
-        left_EM = torch.where(outcome.last_E.unsqueeze(1), left_EM, 0.0)
-        total_EM = torch.sub(total_EM, left_EM, alpha=scale * params.final_position)
-    for term, weight in params.own_terms:
-        total_EM = torch.add(total_EM, _checked(term, outcome), alpha=scale * weight)
-    return total_EM.to(torch.float32)
+        total_EM = torch.sub(total_EM, _left(outcome), alpha=scale * params.final_position)
+    for i, term in enumerate(params.own_terms):
+        value_EM, remembered[i] = _valued(term, outcome, memories[i])
+        total_EM = torch.add(total_EM, value_EM, alpha=scale * term.weight)
+    if params.adaptive is not None:
+        total_EM, remembered[-1] = adaptive.scaled(total_EM, memories[-1], params.adaptive)
+    return total_EM.to(torch.float32), tuple(remembered)
+
+
+def objectives(outcome: Outcome, params: RewardParams, memories: Memories) -> dict[str, Tensor]:
+    """The reward as a vector: the profit, and each other term that it has.
+
+    Args:
+        outcome: What a bar brought.
+        params: The terms.
+        memories: As they were before the bar.
+
+    Returns:
+        Name -> float64 (E, M), before weights and scale; more is better.
+    """
+    terms = zip(params.own_terms, memories, strict=False)
+    values = {
+        "profit": outcome.profit_EM,
+        "cost": _costs(outcome, params).neg(),
+        "drawdown_increase": outcome.deeper_EM.neg(),
+        "final_position": _left(outcome).neg(),
+        **{term.name: _valued(term, outcome, memory)[0] for term, memory in terms},
+    }
+    return {name: values[name] for name in weights(params)}
+
+
+def weights(params: RewardParams) -> dict[str, float]:
+    """The weight of each of ``objectives``."""
+    others = {"cost": params.cost, "drawdown_increase": params.drawdown, "final_position": params.final_position}
+    built_in = {"profit": params.profit} | {name: weight for name, weight in others.items() if weight}
+    return built_in | {term.name: term.weight for term in params.own_terms}
+
+
+def _costs(outcome: Outcome, params: RewardParams) -> Tensor:
+    return _in_money(outcome.record.cost_EN) if params.unit == "money" else outcome.cost_EM
+
+
+def _left(outcome: Outcome) -> Tensor:
+    """Squared shares that are held at the end."""
+    return torch.where(outcome.last_E.unsqueeze(1), _in_money(outcome.shares_EN.square()), 0.0)
 
 
 def _in_money(amount_EN: Tensor) -> Tensor:
@@ -178,11 +236,15 @@ def _in_money(amount_EN: Tensor) -> Tensor:
     return torch.cat([amount_EN, amount_EN.sum(1, keepdim=True)], dim=1)
 
 
-def _checked(term: Term, outcome: Outcome) -> Tensor:
-    value_EM = term(outcome)
+def _valued(term: OwnTerm, outcome: Outcome, memory: Memory) -> tuple[Tensor, Memory]:
+    """What a term says of a bar, and remembers of it."""
+    if isinstance(term.call, Remembering):
+        value_EM, memory = term.call(outcome, memory)
+    else:
+        value_EM = term.call(outcome)
     if value_EM.shape != outcome.return_EM.shape:
         raise DataError(
-            f"reward.terms: {type(term).__name__} gave shape {tuple(value_EM.shape)}, must be "
+            f"reward.terms: {term.name} gave shape {tuple(value_EM.shape)}, must be "
             f"{tuple(outcome.return_EM.shape)}: a row for each copy, a column for each asset and one for the portfolio"
         )
-    return value_EM
+    return value_EM, memory

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from environments.market.ledger import Book
+from environments.market.rewards import Memories
 
 Part = TypeVar("Part", "State", Book)
 
@@ -37,6 +39,7 @@ class State:
         drawdown_EM: float64, drawdown in log units of each sleeve and of the portfolio (last).
         score_EJ: float64, performance of each trader (see ``fusion``).
         hidden_EK: float64, hidden columns of simulated prices.
+        terms: What each term of the reward remembers.
     """
 
     book: Book
@@ -56,6 +59,7 @@ class State:
     drawdown_EM: Tensor
     score_EJ: Tensor
     hidden_EK: Tensor
+    terms: Memories = ()
 
 
 def choose(mask_E: Tensor, yes: Part, no: Part) -> Part:
@@ -65,9 +69,20 @@ def choose(mask_E: Tensor, yes: Part, no: Part) -> Part:
         one, other = getattr(yes, field.name), getattr(no, field.name)
         if isinstance(one, Book):
             chosen[field.name] = choose(mask_E, one, other)
+        elif isinstance(one, Tensor):
+            chosen[field.name] = _either(mask_E, one, other)
         else:
-            chosen[field.name] = torch.where(mask_E.view(-1, *[1] * (one.dim() - 1)), one, other)
+            chosen[field.name] = _each(partial(_either, mask_E), one, other)
     return dataclasses.replace(yes, **chosen)
+
+
+def _either(mask_E: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    return torch.where(mask_E.view(-1, *[1] * (one.dim() - 1)), one, other)
+
+
+def _each(function: Callable[..., Tensor], *memories: Memories) -> Memories:
+    """The function of each tensor of a term's memory, or of several alike."""
+    return tuple(tuple(map(function, *parts)) for parts in zip(*memories, strict=True))
 
 
 def saved(state: State) -> dict[str, Any]:
@@ -77,6 +92,10 @@ def saved(state: State) -> dict[str, Any]:
 
 def restored(values: Mapping[str, Any], device: str) -> State:
     """What ``saved`` gave, as copies."""
-    tensors = {name: value.to(device, copy=True) for name, value in values.items() if name != "book"}
-    book = Book(**{name: value.to(device, copy=True) for name, value in values["book"].items()})
-    return State(book=book, **tensors)
+
+    def copied(value: Tensor) -> Tensor:
+        return value.to(device, copy=True)
+
+    tensors = {name: copied(value) for name, value in values.items() if name not in ("book", "terms")}
+    book = Book(**{name: copied(value) for name, value in values["book"].items()})
+    return State(book=book, **tensors, terms=_each(copied, values.get("terms", ())))

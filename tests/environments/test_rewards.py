@@ -8,7 +8,7 @@ from torch import Tensor
 from environments.errors import DataError
 from environments.market.config_reward import RewardParams
 from environments.market.record import MarketRecord
-from environments.market.rewards import Outcome, bases, drawdown, log_ratio, log_returns, reward
+from environments.market.rewards import Outcome, bases, drawdown, log_ratio, log_returns, objectives, reward, weights
 
 
 def row(*values: float) -> Tensor:
@@ -89,7 +89,7 @@ def test_an_outcome_is_in_shares_of_the_sleeve_and_of_the_portfolio():
 
 
 def test_terms_are_weighed_and_scaled():
-    total = reward(outcome(), RewardParams(profit=2.0, cost=0.5, drawdown=3.0, scale=10.0))
+    total, _ = reward(outcome(), RewardParams(profit=2.0, cost=0.5, drawdown=3.0, scale=10.0), ())
     expected = [10 * (0.02 - 0.001 - 0.012), 10 * 0.04, 10 * (0.02 - 0.0005)]
     assert total[0].tolist() == pytest.approx(expected)
     assert total.dtype == torch.float32
@@ -104,7 +104,9 @@ class Turnover:
 
 def test_a_term_of_ones_own_is_named_in_the_file():
     params = RewardParams(profit=0.0, scale=1.0, terms={f"{__name__}:Turnover": -2.0})
-    assert reward(outcome(), params)[0].tolist() == pytest.approx([-0.2, 0.0, -0.1])
+    total, memories = reward(outcome(), params, ((),))
+    assert total[0].tolist() == pytest.approx([-0.2, 0.0, -0.1])
+    assert memories == ((),)
 
 
 class Lopsided:
@@ -115,8 +117,8 @@ class Lopsided:
 
 
 def test_a_term_of_another_shape_is_named():
-    with pytest.raises(DataError, match=r"reward\.terms: Lopsided gave shape \(1, 2\), must be \(1, 3\)"):
-        reward(outcome(), RewardParams(terms={f"{__name__}:Lopsided": 1.0}))
+    with pytest.raises(DataError, match=r"reward\.terms: \S+:Lopsided gave shape \(1, 2\), must be \(1, 3\)"):
+        reward(outcome(), RewardParams(terms={f"{__name__}:Lopsided": 1.0}), ((),))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,6 @@ def test_a_term_of_another_shape_is_named():
     [
         "nowhere:Turnover",
         f"{__name__}:Missing",
-        "Turnover",
         f"{__name__}:MarketRecord",
         "builtins:object",
         "this_is:no.module",
@@ -133,3 +134,39 @@ def test_a_term_of_another_shape_is_named():
 def test_a_term_that_cannot_be_built_is_refused(target):
     with pytest.raises(ValidationError, match="is no module:Class of a term"):
         RewardParams(terms={target: 1.0})
+
+
+def test_a_vector_has_each_term_before_weights():
+    params = RewardParams(cost=0.5, drawdown=3.0, terms={f"{__name__}:Turnover": -2.0})
+    told = objectives(outcome(), params, ((),))
+    assert {name: value_EM[0].tolist() for name, value_EM in told.items()} == {
+        "profit": pytest.approx([0.01, 0.02, 0.01]),
+        "cost": pytest.approx([-0.002, 0.0, -0.001]),
+        "drawdown_increase": pytest.approx([-0.004, 0.0, 0.0]),
+        f"{__name__}:Turnover": pytest.approx([0.1, 0.0, 0.05]),
+    }
+    summed = sum(weight * told[name] for name, weight in weights(params).items())
+    total, _ = reward(outcome(), params, ((),))
+    assert torch.allclose(total.double(), 100 * summed)
+
+
+@pytest.mark.parametrize(
+    ("terms", "told"),
+    [
+        ({"sharpe": 1.0}, r"'sharpe' is no term; there are cooperation, cost, cvar, .*, and module:Class"),
+        ({"base": 1.0}, r"'base' is no term"),
+        ({"cvar": {"level": 0.9}}, r"cvar: weight is None; give a number"),
+        ({"cvar": {"weight": "much"}}, r"cvar: weight is 'much'; give a number"),
+        ({"cvar": {"weight": 0.1, "level": 95}}, r"cvar\.level: Input should be less than 1, given 95"),
+        ({"cvar": {"weight": 0.1, "lever": 0.9}}, r"cvar\.lever: Extra inputs are not permitted, given 0\.9"),
+        ({"log_return": {"weight": 1.0, "half_life": 3}}, r"'log_return' is no module:Class of a term \(TypeError"),
+    ],
+)
+def test_a_term_that_is_not_as_it_must_be_is_refused(terms, told):
+    with pytest.raises(ValidationError, match=told):
+        RewardParams(terms=terms)
+
+
+def test_the_same_term_twice_is_refused():
+    with pytest.raises(ValidationError, match=r"cost and terms\.cost are the same in log returns"):
+        RewardParams(cost=0.5, terms={"cost": 0.5})
