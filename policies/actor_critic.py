@@ -17,6 +17,7 @@ from torch import Tensor
 
 from policies.algorithm import Algorithm, AlgorithmParams, Decision, Trainer
 from policies.distributions import draw
+from policies.encoders import ActorCriticCatalog
 from policies.modules import ActorCriticModule
 from policies.on_policy import OnPolicyTrainer, Schedule
 from policies.spaces import require_discrete_or_box
@@ -39,6 +40,8 @@ class ActorCritic(Algorithm):
     """Acts by a stochastic policy (categorical, or Gaussian with a state-independent deviation) beside a critic."""
 
     on_policy = True
+    catalog = ActorCriticCatalog
+    networks = ("mlp", "conv", "gru", "transformer", "recurrent", "attention")
 
     params: ActorCriticParams
 
@@ -61,7 +64,12 @@ class ActorCritic(Algorithm):
     def trainer(self, groups: Sequence[str], seed: int) -> Trainer:
         """Generalised advantages of the latest rollouts, used as ``schedule`` says."""
         return OnPolicyTrainer(
-            groups, gamma=self.params.gamma, trace_decay=self.params.gae_lambda, schedule=self.schedule(), seed=seed
+            groups,
+            network=self.params.network,
+            gamma=self.params.gamma,
+            trace_decay=self.params.gae_lambda,
+            schedule=self.schedule(),
+            seed=seed,
         )
 
     def explore(self, module: TorchRLModule, obs_BF: Tensor, env_steps: int) -> Decision:

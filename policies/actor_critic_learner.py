@@ -24,6 +24,7 @@ from policies.distributions import categorical, gaussian
 from policies.gradients import average, clip_each, total
 from policies.learner_options import OptionsLearner
 from policies.minibatches import minibatches
+from policies.seen import DECIDED
 from policies.stack import StackedActorCritic, stackable
 
 _logger = logging.getLogger(__name__)
@@ -151,7 +152,7 @@ class ActorCriticLearner(OptionsLearner):
         """All gradient steps of an update; the losses of the last one."""
         rows = self._stacked_rows(stack.names, batches, count)
         self._optimizer.zero_grad()  # members that do not learn now have no gradient, and stay as they are
-        order = list(zip(*(self._order(name, count) for name in stack.names), strict=True))
+        order = list(zip(*(self._order(name, count, rows) for name in stack.names), strict=True))
         accumulate = self._options.accumulate
         *steps, last = [order[begun : begun + accumulate] for begun in range(0, len(order), accumulate)]
         for step in steps:
@@ -167,13 +168,14 @@ class ActorCriticLearner(OptionsLearner):
             self.module[name].unwrapped().normalized({Columns.OBS: batch[Columns.OBS]})[Columns.OBS][:count]
             for name, batch in zip(names, batches, strict=True)
         ]
-        keys = (Columns.ACTIONS, *self.columns)
+        keys = (Columns.ACTIONS, *self.columns, *({DECIDED} & batches[0].keys()))
         rest = {key: torch.cat([batch[key][:count] for batch in batches]) for key in keys}
         return {Columns.OBS: torch.cat(obs), **rest}
 
-    def _order(self, name: str, count: int) -> Sequence[Tensor]:
+    def _order(self, name: str, count: int, rows: Rows) -> Sequence[Tensor]:
         plan = self._plan
-        size = max(1, plan.minibatch_size // max(1, self.config.num_learners))
+        decisions = rows[DECIDED].shape[1] if DECIDED in rows else 1
+        size = max(1, plan.minibatch_size // (max(1, self.config.num_learners) * decisions))
         return minibatches(count, epochs=plan.epochs, size=size, seed=plan.seeds[name], device=self._device)
 
     def _step(self, stack: _Stack, rows: Rows, step: Sequence[Sequence[Tensor]], count: int) -> Tensor:
@@ -201,7 +203,9 @@ class ActorCriticLearner(OptionsLearner):
     def _report(self, name: str, rows: Rows) -> Tensor:
         """The loss of a minibatch by RLlib's own road, which logs its parts."""
         with torch.no_grad():
-            fwd_out = self.module[name].unwrapped().forward_train(rows)
+            fwd_out = self.module[name].unwrapped().forward_train({Columns.OBS: rows[Columns.OBS]})
+            if DECIDED in rows:
+                rows, fwd_out = _decided(_by_decision(rows, 0)), _decided({**fwd_out, DECIDED: rows[DECIDED].flatten()})
             return self.compute_loss_for_module(module_id=name, config=self.config, batch=rows, fwd_out=fwd_out)
 
     def _log_norms(self, names: Sequence[str], norm_P: Tensor) -> None:
@@ -215,7 +219,25 @@ def _taken(rows: Rows, index: Sequence[Tensor], count: int) -> Rows:
     """The rows (P, B, ...) with these indices among each member's own ``count``."""
     flat = torch.cat([own_B + member * count for member, own_B in enumerate(index)])
     shape = (len(index), len(index[0]))
-    return {key: torch.unflatten(column.index_select(0, flat), 0, shape) for key, column in rows.items()}
+    taken = {key: torch.unflatten(column.index_select(0, flat), 0, shape) for key, column in rows.items()}
+    return _by_decision(taken, 1) if DECIDED in taken else taken
+
+
+def _by_decision(rows: Rows, units: int) -> Rows:
+    """Columns of units, from (..., N, K, ...) to (..., N * K, ...); what was seen stays as networks take it."""
+    return {key: own if key == Columns.OBS else own.flatten(units, units + 1) for key, own in rows.items()}
+
+
+def _decided(rows: Rows) -> dict[str, Tensor]:
+    """Columns (B, ...) without the decisions that there are not, and without what was seen."""
+    return {key: own[rows[DECIDED]] for key, own in rows.items() if key not in (Columns.OBS, DECIDED)}
+
+
+def _means(loss_PB: Tensor, rows: Rows) -> Tensor:
+    """The mean of each member's rows, (P,)."""
+    if DECIDED not in rows:
+        return loss_PB.mean(dim=1)
+    return torch.where(rows[DECIDED], loss_PB, 0.0).sum(dim=1) / rows[DECIDED].sum(dim=1).clamp(min=1)
 
 
 def _taken_alone(rows: Rows, index_B: Tensor) -> dict[str, Tensor]:

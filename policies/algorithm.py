@@ -15,10 +15,14 @@ import gymnasium as gym
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.learner.learner_group import LearnerGroup
+from ray.rllib.core.models.catalog import Catalog
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from torch import Tensor
 
+from policies.encoders import NETWORK
+from policies.errors import MemberError
+from policies.networks import Mlp, Network
 from policies.rollout import Rollout
 
 Activation = Literal["tanh", "relu", "silu", "elu"]
@@ -32,6 +36,7 @@ class AlgorithmParams(BaseModel):
     gamma: float = Field(0.99, ge=0, le=1, description="discount per decision of the group")
     hidden: tuple[PositiveInt, ...] = Field((64, 64), min_length=1, description="units of each hidden layer")
     activation: Activation = Field("tanh", description="after each hidden layer")
+    network: Network = Field(Mlp(), description="what a policy sees, and with which layers")
     normalize_observations: bool = Field(True, description="standardise features by running statistics")
     grad_clip: float | None = Field(0.5, gt=0, description="largest global norm of a gradient; null for no limit")
     lr_steps: int | None = Field(
@@ -105,6 +110,8 @@ class Algorithm(abc.ABC):
         Params: The model of its hyperparameters.
         on_policy: Whether rollouts must carry log-probabilities and values.
         shares_learner: Whether members with the same hyperparameters learn in one Learner.
+        catalog: Who builds the encoders; None: RLlib's own, which build perceptrons.
+        networks: Kinds of ``params.network`` that it learns with.
         metrics: The Learner's metric -> the name it is shown under.
         params: The hyperparameters.
     """
@@ -112,6 +119,8 @@ class Algorithm(abc.ABC):
     Params: ClassVar[type[AlgorithmParams]]
     on_policy: ClassVar[bool]
     shares_learner: ClassVar[bool] = False
+    catalog: ClassVar[type[Catalog] | None] = None
+    networks: ClassVar[tuple[str, ...]] = ("mlp",)
     metrics: ClassVar[Mapping[str, str]]
 
     params: Any
@@ -123,6 +132,17 @@ class Algorithm(abc.ABC):
     @abc.abstractmethod
     def check(self, group: str, action_space: gym.Space[Any]) -> None:
         """Raises ``MemberError`` if it cannot act in this space."""
+
+    def check_network(self, group: str, agents: int) -> None:
+        """Raises ``MemberError`` if it cannot learn with its network in a group of so many agents."""
+        kind, known = self.params.network.kind, ", ".join(self.networks)
+        given = f"members.{group}.params.network.kind = {kind}"
+        if kind not in self.networks:
+            raise MemberError(f"{given}: {type(self).__name__} does not learn with it; it does with {known}")
+        if kind == "attention" and agents == 1:
+            raise MemberError(
+                f"{given}: attention is among the agents of a group, and '{group}' has one; choose another"
+            )
 
     @abc.abstractmethod
     def learner_config(self, action_space: gym.Space[Any]) -> AlgorithmConfig:
@@ -159,6 +179,7 @@ class Algorithm(abc.ABC):
         config = self.learner_config(action_space)
         spec = config.get_default_rl_module_spec()
         spec.module_class = self.module_class()
+        spec.catalog_class = self.catalog or spec.catalog_class
         spec.observation_space = observation_space
         spec.action_space = action_space
         spec.inference_only = inference_only and not self.on_policy
@@ -167,4 +188,7 @@ class Algorithm(abc.ABC):
 
     def module_settings(self) -> dict[str, Any]:
         """What the networks of ``module_class`` take besides RLlib's own settings."""
-        return {"normalize_observations": self.params.normalize_observations}
+        return {
+            "normalize_observations": self.params.normalize_observations,
+            NETWORK: self.params.network.model_dump(mode="json"),
+        }

@@ -31,8 +31,8 @@ class Crew(Protocol):
     def names(self) -> Sequence[str]:
         """The groups."""
 
-    def explore(self, obs: Mapping[str, Tensor], env_steps: int) -> dict[str, Decision]:
-        """What each of them does, its rows in the order (E, A), on its observations (E, A, F)."""
+    def explore(self, seen: Mapping[str, Tensor], env_steps: int) -> dict[str, Decision]:
+        """What each of them does, its rows in the order (E, A), on what it sees: (B, F), or what its network takes."""
 
 
 @dataclass
@@ -43,10 +43,10 @@ class _Alone:
     algorithm: Algorithm
     module: TorchRLModule
 
-    def explore(self, obs: Mapping[str, Tensor], env_steps: int) -> dict[str, Decision]:
+    def explore(self, seen: Mapping[str, Tensor], env_steps: int) -> dict[str, Decision]:
         """See ``Crew``."""
         (name,) = self.names
-        return {name: self.algorithm.explore(self.module, obs[name].flatten(0, 1), env_steps)}
+        return {name: self.algorithm.explore(self.module, seen[name], env_steps)}
 
 
 class _Together:
@@ -60,12 +60,9 @@ class _Together:
         self._modules = modules
         self._stack = StackedActorCritic(list(modules.values()))
 
-    def explore(self, obs: Mapping[str, Tensor], env_steps: int) -> dict[str, Decision]:
+    def explore(self, seen: Mapping[str, Tensor], env_steps: int) -> dict[str, Decision]:
         """See ``Crew``."""
-        rows = [
-            module.normalized({Columns.OBS: obs[name].flatten(0, 1)})[Columns.OBS]
-            for name, module in self._modules.items()
-        ]
+        rows = [module.normalized({Columns.OBS: seen[name]})[Columns.OBS] for name, module in self._modules.items()]
         dist_inputs_PBD = self._stack.dist_inputs(torch.stack(rows))
         action_PB, logp_PB = draw(dist_inputs_PBD, discrete=self._stack.discrete)
         made = zip(self.names, action_PB, logp_PB, dist_inputs_PBD, strict=True)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from policies.algorithm import Activation, Algorithm, Decision, Trainer
 from policies.dqn_learner import DQNLearner
+from policies.encoders import QCatalog
 from policies.models import default_model
 from policies.modules import QModule
 from policies.off_policy import ReplayParams, ReplayTrainer
@@ -44,6 +45,8 @@ class DQN(Algorithm):
 
     Params = DQNParams
     on_policy = False
+    catalog = QCatalog
+    networks = ("mlp", "conv", "gru", "transformer", "attention")
     metrics: ClassVar[Mapping[str, str]] = {"qf_loss": "q_loss", "qf_mean": "q_mean", "total_loss": "loss"}
 
     params: DQNParams

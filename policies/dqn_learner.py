@@ -18,6 +18,7 @@ from ray.rllib.core.learner.learner import DEFAULT_OPTIMIZER
 from torch import Tensor, nn
 from torch.nn import functional
 
+from policies.encoders import layers_of
 from policies.modules import QModule
 from policies.replay_learner import DISCOUNT, Noise, Optimised, ReplayLearner, ReplayNetworks, Rows
 from policies.stack import StackedParameters, parameters_of, require_linear
@@ -55,7 +56,7 @@ class _Dueling:
     """A Q network: layers that all share, and two heads where it is dueling (Wang et al. 2016, equation 9)."""
 
     def __init__(self, encoder: Any, advantages: Any, value: Any | None) -> None:
-        self._shared, self._advantages = list(encoder.net.mlp), list(advantages.net.mlp)
+        self._shared, self._advantages = layers_of(encoder), list(advantages.net.mlp)
         self._value: Sequence[nn.Module] | None = None if value is None else list(value.net.mlp)
         self.parameters = StackedParameters([parameters_of(self.layers)])
 

@@ -5,6 +5,7 @@ A catalog is where RLlib's modules ask for encoders: of policies, of critics and
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,15 +16,15 @@ import torch
 from pydantic import TypeAdapter
 from ray.rllib.algorithms.dqn.dqn_catalog import DQNCatalog
 from ray.rllib.algorithms.ppo.ppo_catalog import PPOCatalog
-from ray.rllib.algorithms.sac.sac_catalog import SACCatalog
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.models.base import ENCODER_OUT, Encoder
 from ray.rllib.core.models.catalog import Catalog
 from ray.rllib.core.models.configs import MLPEncoderConfig, ModelConfig
 from ray.rllib.core.models.torch.base import TorchModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from policies.networks import Mlp, Network, Summarising
+from policies.state_action import StateActionCatalog
 
 NETWORK = "network"
 _SETTINGS: TypeAdapter[Mlp | Summarising] = TypeAdapter(Network)
@@ -77,8 +78,19 @@ class NetworkEncoder(TorchModel, Encoder):
 
 
 def settings_of(model_config: Mapping[str, Any]) -> Mlp | Summarising:
-    """The network's settings in a module's configuration."""
-    return _SETTINGS.validate_python(model_config[NETWORK])
+    """The network's settings in a module's configuration; a perceptron where it names none."""
+    return _SETTINGS.validate_python(model_config.get(NETWORK, Mlp()))
+
+
+def perceptron_of(encoder: Any) -> nn.Sequential:
+    """The perceptron in an encoder: all of it, or what comes after a core."""
+    perceptron: nn.Sequential = (encoder.hidden if isinstance(encoder, NetworkEncoder) else encoder).net.mlp
+    return perceptron
+
+
+def layers_of(encoder: Any) -> list[nn.Module]:
+    """An encoder's layers: a core if it has one, then those of a perceptron."""
+    return [*([encoder.core] if isinstance(encoder, NetworkEncoder) else []), *perceptron_of(encoder)]
 
 
 class NetworkCatalog(Catalog):
@@ -88,16 +100,13 @@ class NetworkCatalog(Catalog):
     def _get_encoder_config(
         cls, observation_space: gym.Space[Any], model_config_dict: dict[str, Any], action_space: Any = None
     ) -> ModelConfig:
-        return cls._encoder_of(observation_space, model_config_dict, actions=0)
-
-    @classmethod
-    def _encoder_of(cls, space: gym.Space[Any], model_config: dict[str, Any], *, actions: int) -> ModelConfig:
-        network = settings_of(model_config)
-        assert not isinstance(network, Mlp)  # RLlib's own catalogs build that one
-        assert space.shape is not None
-        features = space.shape[0]
-        entering = gym.spaces.Box(-np.inf, np.inf, (network.units + features + actions,), np.float32)
-        hidden = super()._get_encoder_config(entering, model_config)
+        network = settings_of(model_config_dict)
+        if isinstance(network, Mlp):
+            return super()._get_encoder_config(observation_space, model_config_dict, action_space)
+        assert observation_space.shape is not None
+        (features,) = observation_space.shape
+        entering = gym.spaces.Box(-np.inf, np.inf, (network.units + features,), np.float32)
+        hidden = super()._get_encoder_config(entering, model_config_dict)
         return NetworkEncoderConfig((features,), network=network, features=features, hidden=hidden)
 
 
@@ -109,10 +118,14 @@ class QCatalog(NetworkCatalog, DQNCatalog):
     """The encoder of a Q network."""
 
 
-class SoftActorCriticCatalog(NetworkCatalog, SACCatalog):
+class SoftActorCriticCatalog(NetworkCatalog, StateActionCatalog):
     """Encoders of a policy and of critics, which take continuous actions beside the summary."""
 
-    def _build_qf_encoder_continuous(self, framework: str) -> Encoder:
-        assert self.action_space.shape is not None
-        actions = self.action_space.shape[0]
-        return self._encoder_of(self.observation_space, self._model_config_dict, actions=actions).build(framework)
+    def _build_qf_encoder_continuous(self, framework: str) -> Any:
+        config = self._encoder_config
+        if not isinstance(config, NetworkEncoderConfig):
+            return super()._build_qf_encoder_continuous(framework)
+        assert config.hidden is not None
+        entering = config.hidden.input_dims[0] + self.action_space.shape[0]
+        hidden = dataclasses.replace(config.hidden, input_dims=(entering,))
+        return dataclasses.replace(config, hidden=hidden).build(framework)

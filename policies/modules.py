@@ -14,6 +14,8 @@ from ray.rllib.core.models.base import ENCODER_OUT
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from torch import Tensor, nn
 
+from policies.encoders import NetworkEncoder, layers_of, perceptron_of
+from policies.networks import RecurrentCore
 from policies.statistics import RunningStatistics
 
 _POLICY_HEAD_SCALE = 0.01
@@ -37,8 +39,10 @@ class ObservationNormalizer(nn.Module):
         self.register_buffer("scale", torch.ones(features))
 
     def forward(self, obs: Tensor) -> Tensor:
-        """Normalises observations of shape (..., F)."""
-        return ((obs - self.shift) * self.scale).clamp(-_CLIP, _CLIP)
+        """Normalises the first F columns of observations (..., F) or of what else networks take; others stay."""
+        features = len(self.shift)
+        normal = ((obs[..., :features] - self.shift) * self.scale).clamp(-_CLIP, _CLIP)
+        return normal if obs.shape[-1] == features else torch.cat([normal, obs[..., features:]], dim=-1)
 
     def use(self, statistics: RunningStatistics) -> None:
         """Normalises by these statistics from now on."""
@@ -133,10 +137,13 @@ class ActorCriticModule(NormalizedModule, DefaultPPOTorchRLModule):
     def setup(self) -> None:
         """Builds the networks and sets where the policy starts."""
         super().setup()
-        for encoder in (self.encoder.actor_encoder, self.encoder.critic_encoder):
-            for index, layer in enumerate(encoder.net.mlp):
+        for place, encoder in enumerate((self.encoder.actor_encoder, self.encoder.critic_encoder)):
+            if isinstance(encoder, NetworkEncoder) and isinstance(encoder.core, RecurrentCore):
+                encoder.core.place = place
+            perceptron = perceptron_of(encoder)
+            for index, layer in enumerate(perceptron):
                 if isinstance(layer, nn.Tanh):
-                    encoder.net.mlp[index] = Tanh()
+                    perceptron[index] = Tanh()
         start_in_the_middle(self.pi)
         if self.log_std is not None:
             nn.init.constant_(self.log_std, self.model_config["initial_log_std"])
@@ -152,8 +159,14 @@ class ActorCriticModule(NormalizedModule, DefaultPPOTorchRLModule):
 
     def towers(self) -> tuple[list[nn.Module], list[nn.Module]]:
         """The layers from normalised observations to the policy's outputs, and to the value."""
-        encoder = self.encoder
-        return [*encoder.actor_encoder.net.mlp, *self.pi.net.mlp], [*encoder.critic_encoder.net.mlp, *self.vf.net.mlp]
+        actor, critic = layers_of(self.encoder.actor_encoder), layers_of(self.encoder.critic_encoder)
+        return [*actor, *self.pi.net.mlp], [*critic, *self.vf.net.mlp]
+
+    def states_after(self, rows: Tensor) -> Tensor:
+        """The states (B, 2 H) of a recurrent policy and critic after the decisions on ``rows`` (B, 1, F + 2 H)."""
+        seen = self.normalized({Columns.OBS: rows})[Columns.OBS]
+        cores = (self.encoder.actor_encoder.core, self.encoder.critic_encoder.core)
+        return torch.cat([core.after(seen) for core in cores], dim=-1)
 
     @property
     def log_std(self) -> nn.Parameter | None:

@@ -111,13 +111,13 @@ class Core(nn.Module, abc.ABC):
     """Makes summaries.
 
     Attributes:
+        network: Its settings.
         features: F.
-        units: H.
     """
 
-    def __init__(self, features: int, units: int) -> None:
+    def __init__(self, network: Summarising, features: int) -> None:
         super().__init__()
-        self.features, self.units = features, units
+        self.network, self.features = network, features
 
     def forward(self, rows: Tensor) -> Tensor:
         """Summary and present observation of each decision, (B, H + F), of what ``rows`` says was seen."""
@@ -132,9 +132,9 @@ class Core(nn.Module, abc.ABC):
 class WindowCore(Core):
     """Summarises the last W bars. What the flag says was not seen counts as zeros, whatever stands there."""
 
-    def __init__(self, window: int, features: int, units: int) -> None:
-        super().__init__(features, units)
-        self.window = window
+    def __init__(self, network: Conv | Gru | Transformer, features: int) -> None:
+        super().__init__(network, features)
+        self.window = network.window
 
     def summary(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Of L decisions in a row, (N, W - 1 + L, G): those of the first N come first, B = N L."""
@@ -154,7 +154,7 @@ class ConvCore(WindowCore):
     """
 
     def __init__(self, net: Conv, features: int) -> None:
-        super().__init__(net.window, features, net.units)
+        super().__init__(net, features)
         self.layers = nn.ModuleList()
         self.backs: list[int] = []
         channels = features + 1
@@ -177,7 +177,7 @@ class GruCore(WindowCore):
     """A GRU from a state of zeros: 3 H (G + H + 2) parameters."""
 
     def __init__(self, net: Gru, features: int) -> None:
-        super().__init__(net.window, features, net.units)
+        super().__init__(net, features)
         self.gru = nn.GRU(features + 1, net.units, batch_first=True)
 
     def bars(self, seen_BWG: Tensor) -> Tensor:
@@ -191,7 +191,7 @@ class TransformerCore(WindowCore):
     past: Tensor
 
     def __init__(self, net: Transformer, features: int) -> None:
-        super().__init__(net.window, features, net.units)
+        super().__init__(net, features)
         self.tokens = nn.Linear(features + 1, net.units)
         self.how_long_ago = nn.Parameter(0.02 * torch.randn(net.window, net.units))
         self.blocks = _Blocks(net)
@@ -204,14 +204,19 @@ class TransformerCore(WindowCore):
 
 
 class RecurrentCore(Core):
-    """A GRU that goes on from a state: 3 H (F + H + 2) parameters."""
+    """A GRU that goes on from a state: 3 H (F + H + 2) parameters.
+
+    Attributes:
+        place: Of its own state among those that stand behind the features.
+    """
 
     def __init__(self, net: Recurrent, features: int) -> None:
-        super().__init__(features, net.units)
+        super().__init__(net, features)
         self.gru = nn.GRU(features, net.units, batch_first=True)
+        self.place = 0
 
     def summary(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Of L decisions in a row, (N, L, F + H): observations, and the states before; those after the first unused."""
+        """Of L decisions in a row, (N, L, F + ...): observations, and states before them; only the first are read."""
         out_NLH, _ = self._unrolled(rows)
         return out_NLH.flatten(0, 1), rows[..., : self.features].flatten(0, 1)
 
@@ -220,7 +225,9 @@ class RecurrentCore(Core):
         return self._unrolled(rows)[1].squeeze(0)
 
     def _unrolled(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        obs_NLF, state_NH = rows[..., : self.features], rows[:, 0, self.features :]
+        units = self.network.units
+        begin = self.features + self.place * units
+        obs_NLF, state_NH = rows[..., : self.features], rows[:, 0, begin : begin + units]
         unrolled: tuple[Tensor, Tensor] = self.gru(obs_NLF, state_NH.unsqueeze(0).contiguous())
         return unrolled
 
@@ -232,16 +239,23 @@ class AttentionCore(Core):
     """
 
     def __init__(self, net: Attention, features: int) -> None:
-        super().__init__(features, net.units)
+        super().__init__(net, features)
         self.tokens = nn.Linear(features + 1, net.units)
         self.blocks = _Blocks(net)
 
     def summary(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Of A agents that see each other, (N, A, G): those of the first N come first, B = N A."""
-        seen_NAG = _only_seen(rows)
+        """Of A agents that see each other, (N, A, G): those of the first N come first, B = N A.
+
+        One more column says whose summaries are asked for, where these are not all: 1 for those, B of them.
+        """
+        seen_NAG = _only_seen(rows[..., : self.features + 1])
         looks_NAA = (seen_NAG[:, None, :, -1] > 0).expand(-1, rows.shape[1], -1)
-        out_NAH = self.blocks(self.tokens(seen_NAG), looks_NAA)
-        return out_NAH.flatten(0, 1), seen_NAG[..., : self.features].flatten(0, 1)
+        out_BH = self.blocks(self.tokens(seen_NAG), looks_NAA).flatten(0, 1)
+        obs_BF = seen_NAG[..., : self.features].flatten(0, 1)
+        if rows.shape[-1] == seen_NAG.shape[-1]:
+            return out_BH, obs_BF
+        asked = rows[..., -1].flatten() > 0
+        return out_BH[asked], obs_BF[asked]
 
 
 class _Blocks(nn.Module):

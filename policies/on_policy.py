@@ -14,8 +14,12 @@ from ray.rllib.evaluation.postprocessing import Postprocessing
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
+from policies.networks import Mlp, Summarising
 from policies.returns import generalised_advantages, goes_on
 from policies.rollout import Rollout
+from policies.seen import DECIDED, units
+
+_PERCEPTRON = Mlp()
 
 OLDER_POLICY = "older_policy"
 """In a Learner's ``learner_config_dict``: whether rows were sampled before the last update, not after it."""
@@ -33,8 +37,16 @@ class OnPolicyTrainer:
     """Turns rollouts into a train batch for each group and updates on them."""
 
     def __init__(
-        self, groups: Sequence[str], *, gamma: float, trace_decay: float, schedule: Schedule, seed: int
+        self,
+        groups: Sequence[str],
+        *,
+        gamma: float,
+        trace_decay: float,
+        schedule: Schedule,
+        seed: int,
+        network: Mlp | Summarising = _PERCEPTRON,
     ) -> None:
+        self._network = network
         self._gamma = gamma
         self._trace_decay = trace_decay
         self._schedule = schedule
@@ -62,7 +74,7 @@ class OnPolicyTrainer:
 
     def _batch(self, name: str, rollouts: Sequence[Rollout], *, shuffled: bool) -> SampleBatch:
         """A group's rows. Several Learners take their shares of them in order, so these are shuffled before."""
-        rows = train_rows(rollouts, gamma=self._gamma, trace_decay=self._trace_decay)
+        rows = train_rows(rollouts, gamma=self._gamma, trace_decay=self._trace_decay, network=self._network)
         if not shuffled:
             return SampleBatch(rows)
         order = self._generators[name].permutation(len(rows[Columns.REWARDS]))
@@ -82,25 +94,40 @@ def _complete(rollouts: Sequence[Rollout]) -> list[Rollout]:
     return [rollout for rollout in rollouts if rollout.count.any()]
 
 
-def train_rows(rollouts: Sequence[Rollout], *, gamma: float, trace_decay: float) -> dict[str, NDArray[Any]]:
+def train_rows(
+    rollouts: Sequence[Rollout], *, gamma: float, trace_decay: float, network: Mlp | Summarising = _PERCEPTRON
+) -> dict[str, NDArray[Any]]:
     """The columns of a train batch of all complete slots, advantages standardised over the batch.
 
     Args:
         rollouts: Fragments of one group, with values and at least one complete slot each.
         gamma: Discount per decision.
         trace_decay: Lambda of the generalised advantages.
+        network: What learns from it.
 
     Returns:
-        RLlib's column names -> (B, ...).
+        RLlib's column names -> (B, ...) for a perceptron; for other networks (N, K, ...), of units of K decisions, with
+        ``DECIDED``, which of them there are.
     """
-    parts = [_rows_of(rollout, gamma, trace_decay) for rollout in rollouts]
+    parts = [_rows_of(rollout, _columns_of(rollout, gamma, trace_decay), network) for rollout in rollouts]
     rows = parts[0] if len(parts) == 1 else {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    advantage_B = rows[Postprocessing.ADVANTAGES]
-    rows[Postprocessing.ADVANTAGES] = (advantage_B - advantage_B.mean()) / max(1e-4, advantage_B.std())
+    advantage = rows[Postprocessing.ADVANTAGES]
+    there = advantage[rows[DECIDED]] if DECIDED in rows else advantage
+    rows[Postprocessing.ADVANTAGES] = (advantage - there.mean()) / max(1e-4, there.std())
     return rows
 
 
-def _rows_of(rollout: Rollout, gamma: float, trace_decay: float) -> dict[str, NDArray[Any]]:
+def _rows_of(
+    rollout: Rollout, columns: Mapping[str, NDArray[Any]], network: Mlp | Summarising
+) -> dict[str, NDArray[Any]]:
+    if isinstance(network, Mlp):
+        return {name: rollout.rows(own) for name, own in {Columns.OBS: rollout.obs[:-1], **columns}.items()}
+    seen, mask_NK, of_units = units(network, rollout, columns)
+    return {Columns.OBS: seen, DECIDED: mask_NK, **of_units}
+
+
+def _columns_of(rollout: Rollout, gamma: float, trace_decay: float) -> dict[str, NDArray[Any]]:
+    """Of all slots, (S, E, A, ...), but for what was seen."""
     next_value_SEA = rollout.next_value()
     if rollout.value is None or rollout.logp is None or rollout.dist_inputs is None:
         raise ValueError("this rollout carries no log-probabilities: it was sampled for an off-policy algorithm")
@@ -113,8 +140,7 @@ def _rows_of(rollout: Rollout, gamma: float, trace_decay: float) -> dict[str, ND
         discount=gamma,
         trace_decay=trace_decay,
     )
-    columns = {
-        Columns.OBS: rollout.obs[:-1],
+    return {
         Columns.ACTIONS: rollout.action,
         Columns.REWARDS: rollout.reward,
         Columns.ACTION_LOGP: rollout.logp,
@@ -122,4 +148,3 @@ def _rows_of(rollout: Rollout, gamma: float, trace_decay: float) -> dict[str, ND
         Postprocessing.ADVANTAGES: advantage_SEA,
         Postprocessing.VALUE_TARGETS: advantage_SEA + value_SEA,
     }
-    return {name: rollout.rows(column) for name, column in columns.items()}

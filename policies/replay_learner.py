@@ -23,6 +23,7 @@ from torch import Tensor
 
 from policies.gradients import average, clip_each, total
 from policies.learner_options import OptionsLearner
+from policies.seen import DECIDED
 from policies.stack import StackedParameters
 
 DISCOUNT = "discount"
@@ -218,7 +219,7 @@ class ReplayLearner(OptionsLearner):
     def _minibatches(self, rows: Rows) -> Iterator[Rows]:
         shape = (self._plan.updates * self._options.accumulate, -1)
         apart = {key: torch.unflatten(column, 0, shape).unbind() for key, column in rows.items()}
-        return (dict(zip(apart, columns, strict=True)) for columns in zip(*apart.values(), strict=True))
+        return (_decided(dict(zip(apart, columns, strict=True))) for columns in zip(*apart.values(), strict=True))
 
     def _step(self, name: str, gradients: Sequence[Tensor]) -> Tensor:
         """One step of each optimiser of a member; the norms of their gradients, in their order."""
@@ -246,3 +247,11 @@ class ReplayLearner(OptionsLearner):
             self.metrics.log_value((name, f"gradients_{optimizer}_global_norm"), norm, window=1)
         if not torch.stack(list(norms)).isfinite().all():
             _logger.warning("a gradient of '%s' is not finite: it was taken for zero", name)
+
+
+def _decided(rows: Rows) -> Rows:
+    """The transitions of scenes that there are, (R, ...); what was seen stays as networks take it."""
+    if DECIDED not in rows:
+        return rows
+    seen = {key: rows[key] for key in (Columns.OBS, Columns.NEXT_OBS)}
+    return {key: own[rows[DECIDED]] for key, own in rows.items() if key != DECIDED} | seen

@@ -44,6 +44,9 @@ class Rollout:
         dist_inputs: (S, E, A, D) inputs of the behaviour policy's action distribution; on-policy groups only.
         value: (S + 1, E, A) the critic's value of ``obs``; on-policy groups only.
         final_value: (M,) the critic's value of ``final_obs``; on-policy groups only.
+        context: what else networks saw that see more than the present; of them ``obs`` and ``final_obs`` hold records,
+            which begin with the F features (see ``policies.memory``).
+        runner: who sampled it; the fragments of a runner follow each other.
     """
 
     obs: Floats
@@ -59,6 +62,8 @@ class Rollout:
     dist_inputs: Floats | None = None
     value: Floats | None = None
     final_value: Floats | None = None
+    context: Floats | None = None
+    runner: int = 0
 
     @property
     def valid_SEA(self) -> Bools:

@@ -12,17 +12,16 @@ from pydantic import Field, PositiveInt
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.sac import SACConfig
 from ray.rllib.core.columns import Columns
-from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from torch import Tensor
 
 from policies.algorithm import Activation, Algorithm, Decision, Trainer
+from policies.encoders import SoftActorCriticCatalog
 from policies.models import default_model
 from policies.modules import SoftActorCriticModule
 from policies.off_policy import ReplayParams, ReplayTrainer
 from policies.sac_learner import SACLearner
 from policies.spaces import require_box, require_discrete_or_box
-from policies.state_action import StateActionCatalog
 
 
 class SACParams(ReplayParams):
@@ -46,6 +45,8 @@ class SAC(Algorithm):
 
     Params = SACParams
     on_policy = False
+    catalog = SoftActorCriticCatalog
+    networks = ("mlp", "conv", "gru", "transformer", "attention")
     metrics: ClassVar[Mapping[str, str]] = {
         "policy_loss": "policy_loss",
         "qf_loss": "q_loss",
@@ -96,14 +97,6 @@ class SAC(Algorithm):
     def module_class(self) -> type[TorchRLModule]:
         """Policy, twin Q networks and targets."""
         return SoftActorCriticModule
-
-    def module_spec(
-        self, observation_space: gym.Space[Any], action_space: gym.Space[Any], *, inference_only: bool
-    ) -> RLModuleSpec:
-        """Continuous critics take state and action side by side."""
-        spec = super().module_spec(observation_space, action_space, inference_only=inference_only)
-        spec.catalog_class = StateActionCatalog
-        return spec
 
     def trainer(self, groups: Sequence[str], seed: int) -> Trainer:
         """Updates on replayed transitions."""

@@ -19,6 +19,7 @@ from ray.rllib.utils.numpy import MAX_LOG_NN_OUTPUT, MIN_LOG_NN_OUTPUT
 from torch import Tensor, nn
 from torch.nn import functional
 
+from policies.encoders import layers_of
 from policies.modules import SoftActorCriticModule
 from policies.replay_learner import Noise, Optimised, ReplayLearner, ReplayNetworks, Rows
 from policies.sac_loss import ContinuousOutputs, DiscreteOutputs
@@ -70,18 +71,18 @@ class SACNetworks(ReplayNetworks):
 
     def _continuous(self, obs_BF: Tensor, action_BU: Tensor, next_obs_BF: Tensor, noise: Noise) -> ContinuousOutputs:
         drawn_BU, drawn_logp_B = self._draw(obs_BF, noise)
-        value_PB1 = self._critics(torch.cat([obs_BF, action_BU], dim=-1))
-        drawn_PB1 = self._critics(torch.cat([obs_BF, drawn_BU], dim=-1), frozen=True)
+        value_PB1 = self._critics(obs_BF, action_BU)
+        drawn_PB1 = self._critics(obs_BF, drawn_BU, frozen=True)
         with torch.no_grad():
             next_BU, next_logp_B = self._draw(next_obs_BF, noise)
-            next_PB1 = self._targets(torch.cat([next_obs_BF, next_BU], dim=-1))
+            next_PB1 = self._targets(next_obs_BF, next_BU)
         lesser_B, next_B = drawn_PB1.squeeze(-1).amin(dim=0), next_PB1.squeeze(-1).amin(dim=0)
         return ContinuousOutputs(value_PB1.squeeze(-1), lesser_B, drawn_logp_B, next_B, next_logp_B)
 
     def _draw(self, obs_BF: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
         """Actions from the policy, and their log-probabilities."""
         dist_inputs_BD = self._policy(obs_BF).squeeze(0)
-        return squashed_gaussian(dist_inputs_BD, noise.normal(len(obs_BF), dist_inputs_BD.shape[-1] // 2))
+        return squashed_gaussian(dist_inputs_BD, noise.normal(len(dist_inputs_BD), dist_inputs_BD.shape[-1] // 2))
 
     def _discrete(self, obs_BF: Tensor, next_obs_BF: Tensor) -> DiscreteOutputs:
         logp_BA = self._policy(obs_BF).squeeze(0).log_softmax(dim=-1)
@@ -93,7 +94,7 @@ class SACNetworks(ReplayNetworks):
 
 
 def _layers(encoder: Any, head: Any) -> list[nn.Module]:
-    return [*encoder.net.mlp, *head.net.mlp]
+    return [*layers_of(encoder), *head.net.mlp]
 
 
 def squashed_gaussian(dist_inputs_BD: Tensor, noise_BU: Tensor) -> tuple[Tensor, Tensor]:

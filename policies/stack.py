@@ -10,8 +10,10 @@ from collections.abc import Iterable, Sequence
 import gymnasium as gym
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from policies.modules import ActorCriticModule
+from policies.networks import Core
 
 
 class StackedParameters:
@@ -69,9 +71,19 @@ class StackedParameters:
                 if frozen:
                     bias, weight = bias.detach(), weight.detach()
                 hidden = torch.baddbmm(bias.unsqueeze(1), hidden, weight)
+            elif isinstance(layer, Core):
+                hidden = self._through_core(layer, hidden, frozen=frozen)
             else:
                 hidden = layer(hidden)
         return hidden
+
+    def _through_core(self, core: Core, seen: Tensor, *, frozen: bool) -> Tensor:
+        """Network after network: what a core does is no product that could be batched."""
+        weights = {name: self.of(own).mT if own.ndim == 2 else self.of(own) for name, own in core.named_parameters()}
+        if frozen:
+            weights = {name: weight.detach() for name, weight in weights.items()}
+        alone = ({name: weight[index] for name, weight in weights.items()} for index in range(len(seen)))
+        return torch.stack([functional_call(core, own, (rows,)) for own, rows in zip(alone, seen, strict=True)])
 
     def flat(self, gradients: Iterable[Tensor]) -> Tensor:
         """Gradients in ``weights`` as they lie in ``rows``, (P, N)."""
@@ -90,10 +102,20 @@ class StackedTowers:
         self._layers = networks[0]
         self.parameters = StackedParameters([parameters_of(layers) for layers in networks])
 
-    def __call__(self, input_BI: Tensor, *, frozen: bool = False) -> Tensor:
-        """What all networks make of the same rows, (P, B, out); see ``StackedParameters.through``."""
-        input_PBI = input_BI.expand(len(self.parameters.rows), -1, -1)
-        return self.parameters.through(self._layers, input_PBI, frozen=frozen).float()
+    def __call__(self, seen: Tensor, action_BU: Tensor | None = None, *, frozen: bool = False) -> Tensor:
+        """What all networks make of the same rows, (P, B, out); see ``StackedParameters.through``.
+
+        Args:
+            seen: Observations (B, F), or what else the networks' cores take.
+            action_BU: Goes into the first linear layer, beside what was seen.
+            frozen: Gradients pass through to the inputs, but not to the weights.
+        """
+        layers = list(self._layers)
+        cores = [layers.pop(0)] if isinstance(layers[0], Core) else []
+        hidden = self.parameters.through(cores, seen.expand(len(self.parameters.rows), *seen.shape), frozen=frozen)
+        if action_BU is not None:
+            hidden = torch.cat([hidden, action_BU.expand(len(hidden), *action_BU.shape)], dim=-1)
+        return self.parameters.through(layers, hidden, frozen=frozen).float()
 
 
 class StackedActorCritic:
@@ -152,7 +174,8 @@ class StackedActorCritic:
 
 def stackable(module: ActorCriticModule) -> tuple[object, ...]:
     """What modules must have in common to be stacked: layers, shapes, and the kind of their actions."""
-    layers = [type(layer) for tower in module.towers() for layer in tower]
+    towers = [layer for tower in module.towers() for layer in tower]
+    layers = [layer.network if isinstance(layer, Core) else type(layer) for layer in towers]
     shapes = [tuple(parameter.shape) for parameter in module.parameters()]
     return (type(module), type(module.action_space), *layers, *shapes)
 
@@ -172,8 +195,8 @@ def require_linear(
         layers: Of its towers.
         besides: Parameters of the stack that are in no layer.
     """
-    linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
-    known = {id(parameter) for layer in linear for parameter in layer.parameters()} | {id(own) for own in besides}
+    stacked = [layer for layer in layers if isinstance(layer, nn.Linear | Core)]
+    known = {id(parameter) for layer in stacked for parameter in layer.parameters()} | {id(own) for own in besides}
     learnt = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
     strange = [name for name, parameter in learnt.items() if id(parameter) not in known]
     if strange:
@@ -191,4 +214,4 @@ def _laid_out(parameter: Tensor) -> Tensor:
 def _live_in(row_N: Tensor, network: Sequence[nn.Parameter]) -> None:
     """Makes a network's parameters views of the row that holds their values."""
     for parameter, part in zip(network, torch.split(row_N, [own.numel() for own in network]), strict=True):
-        parameter.data = part.view(parameter.mT.shape).mT if parameter.ndim == 2 else part
+        parameter.data = part.view(parameter.mT.shape).mT if parameter.ndim == 2 else part.view(parameter.shape)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -231,10 +232,19 @@ def _check_members(members: Mapping[str, Algorithm], groups: Mapping[str, Group]
         rule = f"no member for {', '.join(homeless)}: every group of the environment needs one ({', '.join(groups)})"
         raise UserError(complaint(document, ("members",), rule))
     for group, algorithm in members.items():
-        try:
+        with _refused_at(document, ("members", group, "algorithm")):
             algorithm.check(group, groups[group].action_space)
-        except MemberError as error:
-            raise UserError(f"{error} [{document.origin(('members', group, 'algorithm'))}]") from error
+        with _refused_at(document, ("members", group, "params", "network")):
+            algorithm.check_network(group, len(groups[group].agent_ids))
+
+
+@contextmanager
+def _refused_at(document: Document, path: KeyPath) -> Iterator[None]:
+    """Says where a member was given that cannot learn in its group."""
+    try:
+        yield
+    except MemberError as error:
+        raise UserError(f"{error} [{document.origin(path)}]") from error
 
 
 def _check_metrics(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from policies.off_policy import transitions
+from policies.experience import transitions
 from policies.on_policy import train_rows
 from policies.rollout import Rollout
 

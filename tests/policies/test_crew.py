@@ -37,7 +37,7 @@ def by_names(algorithms, space, rows, device="cpu"):
 @pytest.mark.parametrize("space", [DISCRETE, BOX], ids=["discrete", "continuous"])
 def test_policies_that_act_together_act_as_each_alone(space):
     algorithms = {"a": PPO(), "b": A2C(), "c": PPO(PPOParams(lr=1e-3))}
-    modules, obs = modules_of(algorithms, space), {name: torch.randn(5, 2, 3) for name in algorithms}
+    modules, obs = modules_of(algorithms, space), {name: torch.randn(10, 3) for name in algorithms}
     (crew,) = crews(algorithms, modules, dict.fromkeys(algorithms, 10), "cpu")
     for own in modules.values():  # what is learned later is in the stack as well
         own.normalizer.shift.fill_(0.3)
@@ -46,7 +46,7 @@ def test_policies_that_act_together_act_as_each_alone(space):
         found = crew.explore(obs, 0)
     assert list(found) == ["a", "b", "c"]
     for name, decision in found.items():
-        alone = modules[name].forward_exploration({"obs": obs[name].flatten(0, 1)})["action_dist_inputs"]
+        alone = modules[name].forward_exploration({"obs": obs[name]})["action_dist_inputs"]
         torch.testing.assert_close(decision.dist_inputs, alone, atol=1e-6, rtol=1e-6)
         theirs = modules[name].get_exploration_action_dist_cls().from_logits(alone)
         torch.testing.assert_close(decision.logp, theirs.logp(decision.action), atol=1e-5, rtol=1e-5)
@@ -70,5 +70,5 @@ def test_an_algorithm_that_explores_in_its_own_way_is_asked():
     algorithms = {"a": Stubborn(), "b": Stubborn()}
     asked = crews(algorithms, modules_of(algorithms, DISCRETE), {"a": 10, "b": 10}, "cpu")
     for crew in asked:
-        (decision,) = crew.explore({name: torch.randn(10, 1, 3) for name in crew.names}, 0).values()
+        (decision,) = crew.explore({name: torch.randn(10, 3) for name in crew.names}, 0).values()
         assert not decision.action.any()

@@ -83,7 +83,7 @@ def test_decisions_in_a_row_are_windows_side_by_side(network):
     core, bars = seeded(network), seen(3, 12)
     alone = [core(bars[n : n + 1, start : start + 9]) for n in range(3) for start in range(4)]
     torch.testing.assert_close(core(bars), torch.cat(alone))
-    torch.testing.assert_close(core(bars)[:, core.units :], bars[:, 8:, :F].flatten(0, 1), rtol=0, atol=0)
+    torch.testing.assert_close(core(bars)[:, core.network.units :], bars[:, 8:, :F].flatten(0, 1), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("network", [*WINDOWS, Attention(units=6)], **names([*WINDOWS, Attention()]))
@@ -161,10 +161,10 @@ def test_all_parameters_learn_and_start_the_same_with_the_same_seed(network):
     torch.testing.assert_close(core(rows), twin(rows), rtol=0, atol=0)
     assert not torch.equal(core(rows), other(rows))
     out = core(rows)
-    assert out.shape[1] == core.units + F
+    assert out.shape[1] == core.network.units + F
     for name, gradient in zip(
         dict(core.named_parameters()),
-        torch.autograd.grad(out[:, : core.units].square().sum(), list(core.parameters())),
+        torch.autograd.grad(out[:, : core.network.units].square().sum(), list(core.parameters())),
         strict=True,
     ):
         assert gradient.abs().sum() > 0, name

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from environments.base import ArrayEnv, Group, Transition
 from policies.algorithm import Decision
-from policies.off_policy import transitions
+from policies.experience import transitions
 from tests.games import ChainGame, SlowGame, TargetGame
 from wealtharena.team.columns import Columns, to_host
 from wealtharena.team.recorder import DenseRecorder, SparseRecorder

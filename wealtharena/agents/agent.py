@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from policies.algorithm import Algorithm
+from policies.networks import Conv, Gru, Recurrent, Transformer
 from policies.randomness import RandomStream
 from wealtharena.agents.alone import Source, Window, market_of
 from wealtharena.agents.evaluating import evaluate_alone
@@ -24,6 +25,7 @@ from wealtharena.agents.learning import Lesson, Memory, Row, learn
 from wealtharena.agents.parts import Learned, Profile
 from wealtharena.agents.recipe import profile_of
 from wealtharena.errors import UserError
+from wealtharena.team.policy import Player
 
 Observation = npt.ArrayLike | Tensor
 
@@ -45,6 +47,7 @@ class Agent:
         self.profile = profile
         self._learned = learned
         self._memory: Memory | None = None
+        self._playing: tuple[tuple[int, int], Player] | None = None
         self._lessons = 0
         self._curve: list[Row] = []
         self._stream = RandomStream(profile.seed)
@@ -179,7 +182,7 @@ class Agent:
             params = market_of(self.profile, data, window, market or {}, Path(folder))
             lesson = Lesson(params, env_steps, copies, fragment, self._lessons)
             result = learn(self.profile, lesson, self._learned, self._memory)
-        self._learned, self._memory = result.learned, result.memory
+        self._learned, self._memory, self._playing = result.learned, result.memory, None
         self._lessons += 1
         self._curve = [*self._curve, *result.curve]
         return self
@@ -207,7 +210,7 @@ class Agent:
             return evaluate_alone(self.profile, learned, params)
 
     def predict(self, observation: Observation, deterministic: bool = True) -> npt.NDArray[Any]:
-        """What it does.
+        """What it does. A network that looks back takes each call for the next step of an episode; see ``reset``.
 
         Args:
             observation: (..., F), as the market gives it: (F,) for one asset, (A, F), or (E, A, F).
@@ -218,18 +221,35 @@ class Agent:
             In the environment's units: int64 (...) for Discrete actions, float32 (..., U) for a Box.
 
         Raises:
-            UserError: It has not been trained; the observation has another width, or is no finite number.
+            UserError: It has not been trained; the observation has another width, or is no finite number; a network
+                that looks back is asked for another number of agents than in the step before.
         """
-        policy = self.learned.policy
         rows = self._rows(observation)
-        obs_1BF = rows.reshape(1, -1, policy.features)
+        obs_EAF = rows.reshape(-1, *rows.shape[-2:]) if rows.ndim > 1 else rows.reshape(1, 1, -1)
+        player = self._player_of(*obs_EAF.shape[:2])
         if deterministic:
-            action = policy(obs_1BF)
+            action = player.act(obs_EAF)
         else:
             with self._stream.active():
-                action = policy.explore(obs_1BF, self.env_steps)
+                action = player.explore(obs_EAF, self.env_steps)
         found: npt.NDArray[Any] = action.reshape((*rows.shape[:-1], *action.shape[2:])).numpy()
         return found
+
+    def reset(self) -> None:
+        """Begins a new episode: a network that looks back forgets the observations it was asked about so far."""
+        self._playing = None
+
+    def _player_of(self, copies: int, agents: int) -> Player:
+        """Who remembers what was predicted before, for as many agents."""
+        if self._playing is None or not isinstance(self.algorithm.params.network, Conv | Gru | Transformer | Recurrent):
+            self._playing = ((copies, agents), self.learned.policy.player(copies, agents))
+        asked, player = self._playing
+        if asked != (copies, agents):
+            raise UserError(
+                f"agent {self.name!r}: it remembers {asked[0]} x {asked[1]} observations of the step before, and this "
+                f"one has {copies} x {agents}; call reset() where an episode begins"
+            )
+        return player
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Saves it in a folder, at once or not at all: networks, normaliser, hyperparameters, feature names, versions.

@@ -45,6 +45,11 @@ class AgentTeam(Mapping[str, Agent]):
                 raise UserError(f"the team has no group {group!r}{hint} (its groups: {', '.join(self._agents)})")
         return {group: self[group].predict(seen, deterministic) for group, seen in observations.items()}
 
+    def reset(self) -> None:
+        """All agents begin a new episode; see ``Agent.reset``."""
+        for agent in self.values():
+            agent.reset()
+
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Saves all agents in a folder, each in a folder of its own, at once or not at all.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,11 @@ from torch import Tensor
 from environments.base import ArrayEnv, Transition
 from wealtharena.evidence.bootstrap import mean_interval
 from wealtharena.evidence.evaluation import Evaluation, versions
+from wealtharena.evidence.playing import Act, Playing
 from wealtharena.evidence.tally import Tally
 from wealtharena.evidence.track import FloatArray
 
 FIRST_SEED = 2**31 - 1  # of evaluation: training counts its seeds from the other end
-
-Policy = Callable[[Tensor], Tensor]
 
 
 class _Returns:
@@ -56,7 +55,7 @@ class _Returns:
 
 def evaluate_episodes(
     env: ArrayEnv,
-    policies: Mapping[str, Policy],
+    policies: Mapping[str, Act],
     episodes: int,
     *,
     seeds: Sequence[int] = (0,),
@@ -80,13 +79,14 @@ def evaluate_episodes(
         ValueError: Not all episodes ended within ``max_steps``.
     """
     obs = env.reset(seed=FIRST_SEED - (seeds[0] if seeds else 0))
-    returns = _Returns(env, -(-episodes // env.num_envs))
+    returns, playing = _Returns(env, -(-episodes // env.num_envs)), Playing(env, policies)
     tallies = {name: Tally(group) for name, group in env.groups.items()}
     for _ in range(max_steps):
         active = env.active()
         with torch.no_grad():
-            actions = {name: policies[name](obs[name]) for name in env.groups}
+            actions = playing.actions(obs)
         transition = env.step(actions)
+        playing.note(transition)
         returns.add(transition)
         for name, tally in tallies.items():
             tally.add(actions[name], transition.reward[name], active.get(name))

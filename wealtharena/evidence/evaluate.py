@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from environments.market import roster
 from environments.market.config import MarketParams
@@ -18,12 +17,10 @@ from wealtharena.evidence.baselines import BASELINES, Baseline, BoolArray, Histo
 from wealtharena.evidence.bootstrap import LEVEL, RESAMPLES, Resampled, block_length
 from wealtharena.evidence.evaluation import Evaluation, versions
 from wealtharena.evidence.metrics import contribution, excess_returns, find_trades, summary
+from wealtharena.evidence.playing import Act, Playing
 from wealtharena.evidence.recorder import Recorder
 from wealtharena.evidence.tally import Tally
 from wealtharena.evidence.track import IntArray, Track
-
-Policy = Callable[[Tensor], Tensor]
-"""Observations (E, A, F) of one group -> actions (E, A) or (E, A, U)."""
 
 TEAM, AGAINST = "team", "equal_weight"
 MORE_TRIALS = (10, 100)
@@ -32,7 +29,7 @@ MORE_TRIALS = (10, 100)
 def evaluate_market(
     env_class: type[MarketEnv],
     params: MarketParams,
-    policies: Mapping[str, Policy],
+    policies: Mapping[str, Act],
     *,
     train_window: tuple[str, str] | None = None,
     seeds: Sequence[int] = (),
@@ -76,7 +73,7 @@ class Played:
 def play(
     env_class: type[MarketEnv],
     params: MarketParams,
-    policies: Mapping[str, Policy],
+    policies: Mapping[str, Act],
     *,
     rules: Mapping[str, Baseline] = BASELINES,
     device: str = "cpu",
@@ -115,15 +112,16 @@ def judge(
     return Evaluation(content, (team, *played.others))
 
 
-def run_team(env: MarketEnv, policies: Mapping[str, Policy]) -> tuple[Track, dict[str, Tally]]:
+def run_team(env: MarketEnv, policies: Mapping[str, Act]) -> tuple[Track, dict[str, Tally]]:
     """Walks one copy through the window with the team's policies."""
-    obs, recorder = env.reset(seed=0), Recorder(env)
+    obs, recorder, playing = env.reset(seed=0), Recorder(env), Playing(env, policies)
     tallies = {name: Tally(group) for name, group in env.groups.items()}
     while not recorder.finished:
         active = env.active()
         with torch.no_grad():
-            actions = {name: policies[name](obs[name]) for name in env.groups}
+            actions = playing.actions(obs)
         transition = env.step(actions)
+        playing.note(transition)
         recorder.add()
         for name, tally in tallies.items():
             tally.add(actions[name], transition.reward[name], active.get(name))

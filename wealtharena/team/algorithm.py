@@ -116,7 +116,8 @@ class Team(Algorithm):
         """After the update: the rows of this iteration were normalised as they were when they were sampled."""
         statistics = self._statistics[name]
         for rollout in rollouts:
-            statistics.update(torch.from_numpy(rollout.obs[:-1][rollout.valid_SEA]))
+            record_BR = torch.from_numpy(rollout.obs[:-1][rollout.valid_SEA])
+            statistics.update(record_BR[:, : len(statistics.mean_F)])
 
         def use(learner: Learner) -> None:
             learner.module[name].unwrapped().normalizer.use(statistics)

@@ -29,6 +29,7 @@ class Columns:
     dist_inputs: Tensor | None = None
     value: Tensor | None = None
     final_value: Tensor | None = None
+    context: Tensor | None = None
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """All that are there, by name."""
@@ -38,7 +39,7 @@ class Columns:
                 yield field.name, value
 
 
-def to_host(fragment: Mapping[str, Columns]) -> dict[str, Rollout]:
+def to_host(fragment: Mapping[str, Columns], runner: int = 0) -> dict[str, Rollout]:
     """Makes rollouts of NumPy arrays of them: without a copy on a CPU, and from another device in one transfer.
 
     The host waits once, at the end.
@@ -47,7 +48,7 @@ def to_host(fragment: Mapping[str, Columns]) -> dict[str, Rollout]:
     if any(own.obs.is_cuda for own in fragment.values()):
         torch.cuda.current_stream().synchronize()
     return {
-        name: Rollout(steps=own.steps, **{key: tensor.numpy() for key, tensor in host[name].items()})
+        name: Rollout(steps=own.steps, runner=runner, **{key: tensor.numpy() for key, tensor in host[name].items()})
         for name, own in fragment.items()
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from torch import Tensor
 
 from policies.algorithm import Algorithm
+from policies.memory import Memory, memory_of
 from policies.spaces import to_environment
 
 _CONSTRUCTOR = "class_and_ctor_args.pkl"
@@ -36,24 +37,51 @@ class Policy:
         return int(self.module.observation_space.shape[0])
 
     def __call__(self, obs: Tensor) -> Tensor:
-        """Actions (E, A) or (E, A, U), in the environment's units, for observations (E, A, F)."""
-        with torch.no_grad():
-            action = self.algorithm.exploit(self.module, obs.flatten(0, 1))
-        return self._in_environment(action, obs)
+        """Actions (E, A) or (E, A, U), in the environment's units, for the first observations (E, A, F) of episodes."""
+        return self.player(*obs.shape[:2], device=obs.device).act(obs)
 
-    def explore(self, obs: Tensor, env_steps: int) -> Tensor:
+    def player(self, copies: int, agents: int, *, device: torch.device | str = "cpu") -> Player:
+        """Agents that have this policy, at the beginning of episodes; they remember what it needs."""
+        network = self.algorithm.params.network
+        return Player(self, memory_of(network, self.features, copies, agents, str(device), recording=False))
+
+
+class Player:
+    """A group of agents that act, in E copies, through whole episodes."""
+
+    def __init__(self, policy: Policy, memory: Memory) -> None:
+        self._policy, self._memory = policy, memory
+
+    def act(self, obs: Tensor, active: Tensor | None = None) -> Tensor:
+        """Actions (E, A) or (E, A, U), in the environment's units: as well as it knows.
+
+        Args:
+            obs: float32 (E, A, F).
+            active: Who decides, bool (E, A): the others neither see this nor remember it; None: all.
+        """
+        return self._act(obs, active, lambda rows: self._policy.algorithm.exploit(self._policy.module, rows))
+
+    def explore(self, obs: Tensor, env_steps: int, active: Tensor | None = None) -> Tensor:
         """The same, as it acts while it learns; draws from torch's global generator.
 
         Args:
             obs: float32 (E, A, F).
             env_steps: Of its training so far, for exploration schedules.
+            active: As of ``act``.
         """
-        with torch.no_grad():
-            action = self.algorithm.explore(self.module, obs.flatten(0, 1), env_steps).action
-        return self._in_environment(action, obs)
+        policy = self._policy
+        return self._act(obs, active, lambda rows: policy.algorithm.explore(policy.module, rows, env_steps).action)
 
-    def _in_environment(self, action: Tensor, obs: Tensor) -> Tensor:
-        return to_environment(action.view(*obs.shape[:2], *action.shape[1:]), self.action_space)
+    def _act(self, obs: Tensor, active: Tensor | None, decide: Callable[[Tensor], Tensor]) -> Tensor:
+        with torch.no_grad():
+            record = self._memory.record(obs, active)
+            action = decide(self._memory.rows(record))
+            self._memory.keep(record, active, self._policy.module)
+        return to_environment(action.view(*obs.shape[:2], *action.shape[1:]), self._policy.action_space)
+
+    def forget(self, ended: Tensor) -> None:
+        """Agents whose episode ended, bool (E, A), begin anew."""
+        self._memory.forget(ended)
 
 
 def is_checkpoint(folder: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -25,11 +26,13 @@ from ray.rllib.utils.metrics import (
 )
 from torch import Tensor
 
-from environments.base import ArrayEnv
+from environments.base import ArrayEnv, Group, Transition
 from policies.algorithm import EPISODE_RETURN, Algorithm, Decision
 from policies.crew import Crew, crews
+from policies.memory import Memory, memory_of
 from policies.randomness import RandomStream
 from policies.rollout import Rollout
+from policies.seen import values
 from policies.spaces import EnvironmentUnits
 from wealtharena.team.columns import Columns, to_host
 from wealtharena.team.episodes import EpisodeLog, Episodes
@@ -67,11 +70,18 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
             name: (SparseRecorder if name in sparse else DenseRecorder)(group, name, num_envs, self.device)
             for name, group in self.env.groups.items()
         }
+        self._memories = {name: self._memory(name, group) for name, group in self.env.groups.items()}
         self._agents = {name: len(group.agent_ids) for name, group in self.env.groups.items()}
         self._episodes = EpisodeLog(self._agents, num_envs, self.device, window=_EPISODE_WINDOW)
         self._units = {
             name: EnvironmentUnits(group.action_space, self.device) for name, group in self.env.groups.items()
         }
+
+    def _memory(self, name: str, group: Group) -> Memory:
+        algorithm, agents = self.members[name], len(group.agent_ids)
+        algorithm.check_network(name, agents)
+        features = group.observation_space.shape[0]
+        return memory_of(algorithm.params.network, features, self.env.num_envs, agents, self.device, recording=True)
 
     def make_module(self) -> None:
         """Builds the policies of all groups."""
@@ -105,8 +115,9 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
         with self._random.active(), torch.no_grad():
             for _ in range(self.steps):
                 self._step(env_steps)
-            columns = {name: recorder.finish(self.obs[name]) for name, recorder in self._recorders.items()}
-            fragment = to_host({name: self._with_values(name, own) for name, own in columns.items()})
+            active = self.env.active()
+            columns = {name: self._finished(name, active.get(name)) for name in self._recorders}
+            fragment = to_host(columns, runner=self.worker_index or 0)
         _require_numbers(fragment)
         self.metrics.log_value(NUM_ENV_STEPS_SAMPLED, self.steps * self.env.num_envs, reduce="sum")
         self.metrics.log_value(NUM_ENV_STEPS_SAMPLED_LIFETIME, self.steps * self.env.num_envs, reduce="lifetime_sum")
@@ -119,12 +130,16 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
         actions: dict[str, Tensor] = {}
         for crew in self.crews:
             if self._anyone(crew, active):
-                for name, decision in crew.explore(self.obs, env_steps).items():
-                    self._recorders[name].decide(self.obs[name], active.get(name), decision)
+                records = {name: self._memories[name].record(self.obs[name], active.get(name)) for name in crew.names}
+                seen = {name: self._memories[name].rows(record) for name, record in records.items()}
+                for name, decision in crew.explore(seen, env_steps).items():
+                    self._recorders[name].decide(records[name], active.get(name), decision)
+                    self._memories[name].keep(records[name], active.get(name), self.module[name])
                     actions[name] = self._actions(name, decision)
         transition = self.env.step(actions)
+        recorded = self._recorded(transition)
         for recorder in self._recorders.values():
-            recorder.close(transition)
+            recorder.close(recorded)
         self._episodes.add(transition)
         self.obs = transition.obs
 
@@ -132,25 +147,35 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
         """Whether it must be asked. Only on a CPU may the answer be no: elsewhere the question costs more."""
         return self.device != "cpu" or any(name not in active or bool(active[name].any()) for name in crew.names)
 
+    def _recorded(self, transition: Transition) -> Transition:
+        """With records for the last observations; agents whose episode ended begin with nothing to remember."""
+        final = {}
+        for name, memory in self._memories.items():
+            ended = transition.terminated[name] | transition.truncated[name] | transition.done.unsqueeze(1)
+            final[name] = memory.final(transition.final_obs[name], ended)
+            memory.forget(ended)
+        return dataclasses.replace(transition, final_obs=final)
+
     def _actions(self, name: str, decision: Decision) -> Tensor:
         action = decision.action.view(*self.obs[name].shape[:2], *decision.action.shape[1:])
         return self._units[name](action)
 
-    def _with_values(self, name: str, columns: Columns) -> Columns:
-        """With the critic's values of all observations, by the weights that sampled them."""
+    def _finished(self, name: str, active: Tensor | None) -> Columns:
+        """A group's columns, with the critic's values of all that was seen, by the weights that sampled it."""
+        memory = self._memories[name]
+        columns = self._recorders[name].finish(memory.record(self.obs[name], active))
+        told = memory.told(columns.obs, columns.final_obs, columns.count)
+        columns = dataclasses.replace(columns, **told._asdict())
         if not self.members[name].on_policy:
             return columns
-        obs_SEAF = columns.obs
-        return dataclasses.replace(
-            columns,
-            value=self._values(name, obs_SEAF.flatten(0, 2)).view(obs_SEAF.shape[:3]),
-            final_value=self._values(name, columns.final_obs),
-        )
+        network = self.members[name].params.network
+        value, final_value = values(network, told, columns.final_index, partial(self._values, name))
+        return dataclasses.replace(columns, value=value, final_value=final_value)
 
-    def _values(self, name: str, obs_BF: Tensor) -> Tensor:
-        """On a CPU by as many rows at a time as stay in its cache."""
-        at_once = len(obs_BF) if obs_BF.is_cuda else _CACHED_ROWS
-        parts = torch.split(obs_BF, max(1, at_once))
+    def _values(self, name: str, seen: Tensor) -> Tensor:
+        """On a CPU of as many rows at a time as stay in its cache."""
+        at_once = len(seen) if seen.is_cuda else _CACHED_ROWS
+        parts = torch.split(seen, max(1, at_once))
         return torch.cat([self.module[name].compute_values({SampleColumns.OBS: part}) for part in parts])
 
     def _log_episodes(self, episodes: Episodes) -> None:
@@ -182,6 +207,7 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
                 "env": self.env.get_state(),
                 "obs": self.obs,
                 "recorders": {name: recorder.get_state() for name, recorder in self._recorders.items()},
+                "memories": {name: memory.get_state() for name, memory in self._memories.items()},
                 "episodes": self._episodes.get_state(),
                 "random": self._random.get_state(),
             }
@@ -200,6 +226,8 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
         self.obs = sampler["obs"]
         for name, recorder in self._recorders.items():
             recorder.set_state(sampler["recorders"][name])
+        for name, memory in self._memories.items():
+            memory.set_state(sampler["memories"][name])
         self._episodes.set_state(sampler["episodes"])
         self._random.set_state(sampler["random"])
 
