@@ -11,17 +11,20 @@ from typing import overload
 import torch
 from torch import Tensor
 
+Seed = int | Tensor
+"""Any integer, it counts modulo 2^64; or the int64 tensor of ``seed_tensor``, which draws the same."""
+
 _WRAP = 1 << 64
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIX_1 = 0xBF58476D1CE4E5B9
 _MIX_2 = 0x94D049BB133111EB
 
 
-def uniform(seed: int, *counters: Tensor | int) -> Tensor:
+def uniform(seed: Seed, *counters: Tensor | int) -> Tensor:
     """Draws one uniform number in [0, 1) for each tuple of counters.
 
     Args:
-        seed: Any integer; it counts modulo 2^64.
+        seed: See ``Seed``.
         counters: int64 tensors (or integers) that broadcast against each other: what makes this draw its own, such as
             the copy's index, the episode and the stream. At least one is a tensor.
 
@@ -38,7 +41,7 @@ def uniform(seed: int, *counters: Tensor | int) -> Tensor:
     return _shifted(state, 11).double() * 2.0**-53
 
 
-def normal(seed: int, *counters: Tensor | int) -> Tensor:
+def normal(seed: Seed, *counters: Tensor | int) -> Tensor:
     """Draws one standard normal number for each tuple of counters: the inverse distribution of ``uniform``.
 
     Args:
@@ -80,6 +83,11 @@ def _mix(word: Tensor) -> Tensor:
 def _shifted(word: Tensor, bits: int) -> Tensor:
     """A shift right that fills with zeros: torch's own fills with the sign."""
     return (word >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def seed_tensor(seed: int) -> Tensor:
+    """A seed for a compiled function, in which an integer would be a constant: int64 of no dimensions."""
+    return torch.tensor(_signed(seed))
 
 
 def _signed(word: int) -> int:

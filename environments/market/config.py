@@ -181,6 +181,9 @@ class MarketParams(Params):
         limit_orders: How quotes are filled; needed by traders whose action is ``quotes``.
         cash_rate: Interest per year on cash, that from short sales left out.
         reward: Weights of the reward's terms.
+        compile: Steps are compiled to C++ at the first one (``compiled``), on the CPU: some times as fast, and the same
+            to rounding. Takes a C++ compiler and most of a minute, once for each process and number of copies; less
+            where torch's cache of compiled code has it.
     """
 
     data: DataParams
@@ -200,6 +203,7 @@ class MarketParams(Params):
     limit_orders: LimitOrderParams | None = None
     cash_rate: float = Field(0.0, ge=-0.2, le=1)
     reward: RewardParams = RewardParams()
+    compile: bool = False
 
     @field_validator("costs", mode="before")
     @classmethod

@@ -15,7 +15,7 @@ from torch import Tensor
 from environments.base import ArrayEnv, Transition
 from environments.market import bar, rewards
 from environments.market.allocation import sleeves
-from environments.market.compiled import CompiledStep, Stepped, typed
+from environments.market.compiled import CompiledStep, Stepped, check_compiler, typed
 from environments.market.config import ALLOCATOR, MarketParams
 from environments.market.feed import Rows
 from environments.market.groups import allocator_names, groups
@@ -72,6 +72,8 @@ class MarketEnv(ArrayEnv):
         self.params = params
         self.num_envs = num_envs
         self.device = device
+        if params.compile:
+            check_compiler(device)
         self._world: World = build_world(params, device)
         self.window_bars = self._world.feed.window
         self.feature_names = {seat.player.name: seat.names for seat in self._world.seats}

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from environments.market.alignment import Ints
 from environments.market.state import State
+from environments.random import Seed
 
 
 class Listing(Protocol):
@@ -111,11 +112,11 @@ class Feed(abc.ABC):
     positive: bool
 
     @abc.abstractmethod
-    def open(self, seed: int, episode_E: Tensor) -> Opening:
+    def open(self, seed: Seed, episode_E: Tensor) -> Opening:
         """The beginning of an episode of each copy."""
 
     @abc.abstractmethod
-    def rows(self, seed: int, state: State) -> Rows:
+    def rows(self, seed: Seed, state: State) -> Rows:
         """The rows of the step that begins now."""
 
     @abc.abstractmethod

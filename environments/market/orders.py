@@ -99,7 +99,7 @@ def _budgets(world: World, before: State, actions: Mapping[str, Tensor]) -> Tens
     if (world.on_host or not given) and not bool(before.acts_E1.any()):
         return before.budget_EK
     if not given:
-        raise _left_out(ALLOCATOR)
+        raise left_out(ALLOCATOR)
     budget_EK = allocation.budgets(actions[ALLOCATOR].squeeze(1), params.sharpness)
     return torch.where(before.acts_E1, budget_EK, before.budget_EK)
 
@@ -128,7 +128,7 @@ def _given(player: Trader, now: Rows, actions: Mapping[str, Tensor]) -> Tensor:
         return actions[player.name].flatten(1)
     active_EA = now.active_EN[:, player.assets]
     if player.name not in actions and bool(active_EA.any()):
-        raise _left_out(player.name)
+        raise left_out(player.name)
     return torch.zeros_like(active_EA, dtype=torch.float32)
 
 
@@ -158,5 +158,6 @@ def _together(
     return heard, fusion.follow(score_EJ, spoken_JEA, surprise_EA, params.half_life)
 
 
-def _left_out(name: str) -> ValueError:
+def left_out(name: str) -> ValueError:
+    """What to raise where actions are missing."""
     return ValueError(f"step: no actions for group {name!r}, some of whose agents are active; give one for each agent")

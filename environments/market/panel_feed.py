@@ -12,7 +12,7 @@ from environments.market.feed import Feed, Opening, Rows
 from environments.market.panel import Panel
 from environments.market.state import State
 from environments.market.tables import build
-from environments.random import uniform
+from environments.random import Seed, uniform
 
 START_STREAM = 0
 
@@ -35,13 +35,13 @@ class PanelFeed(Feed):
         self._horizon = params.horizon
         self._sizes = np.bincount(panel.class_N).tolist()
 
-    def open(self, seed: int, episode_E: Tensor) -> Opening:
+    def open(self, seed: Seed, episode_E: Tensor) -> Opening:
         """Starts at the window's first bar or, with a horizon, at one drawn at random."""
         bar_E, end_E = self.span(seed, episode_E)
         price_EN = self.tables.close_TN.index_select(0, bar_E)
         return Opening(bar_E, end_E, price_EN, price_EN[:, :0])
 
-    def span(self, seed: int, episode_E: Tensor) -> tuple[Tensor, Tensor]:
+    def span(self, seed: Seed, episode_E: Tensor) -> tuple[Tensor, Tensor]:
         """First and last bar of an episode of each copy."""
         (first, last), horizon = self.window, self._horizon
         if horizon is None:
@@ -51,7 +51,7 @@ class PanelFeed(Feed):
         bar_E = first + (draw_E * (last - horizon - first + 1)).long()
         return bar_E, bar_E + horizon
 
-    def rows(self, seed: int, state: State) -> Rows:
+    def rows(self, seed: Seed, state: State) -> Rows:
         """The same for every seed."""
         return self.tables.rows(state.bar_E, settling=self._settles)
 

@@ -19,7 +19,7 @@ from environments.market.config_data import SimulationParams
 from environments.market.feed import Feed, Opening, Rows
 from environments.market.processes.base import Process
 from environments.market.state import State
-from environments.random import normal
+from environments.random import Seed, normal
 
 PRICE_STREAM = 1
 
@@ -75,7 +75,7 @@ class SimulatedFeed(Feed):
         self._per_asset_N = 1.0 / class_N.bincount().to(torch.float64)[class_N]
         self._years_1 = torch.tensor([simulation.years], dtype=torch.float64, device=device)
 
-    def open(self, seed: int, episode_E: Tensor) -> Opening:
+    def open(self, seed: Seed, episode_E: Tensor) -> Opening:
         """Starts at bar 0, each copy with a draw of its own."""
         bar_E = torch.zeros_like(episode_E)
         normal_EX = self._normals(seed, episode_E, bar_E)
@@ -83,7 +83,7 @@ class SimulatedFeed(Feed):
         prices, hidden = zip(*starts, strict=True)
         return Opening(bar_E, bar_E + self.window[1], torch.cat(prices, dim=1), torch.cat(hidden, dim=1))
 
-    def rows(self, seed: int, state: State) -> Rows:
+    def rows(self, seed: Seed, state: State) -> Rows:
         """Draws the next bar."""
         normal_EX = self._normals(seed, state.episode_E, state.bar_E + 1)
         price_EN = state.book.price_EN
@@ -115,7 +115,7 @@ class SimulatedFeed(Feed):
             found.append((part, hidden_EK, expected_EN))
         return found
 
-    def _normals(self, seed: int, episode_E: Tensor, bar_E: Tensor) -> Tensor:
+    def _normals(self, seed: Seed, episode_E: Tensor, bar_E: Tensor) -> Tensor:
         draw_X = torch.arange(self._draws, device=bar_E.device)
         copy_E1 = torch.arange(len(bar_E), device=bar_E.device).unsqueeze(1)
         return normal(seed, copy_E1, episode_E.unsqueeze(1), PRICE_STREAM, bar_E.unsqueeze(1), draw_X)

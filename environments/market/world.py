@@ -24,7 +24,7 @@ from environments.market.signals import Dialect, dialect
 from environments.market.simulation import SimulatedFeed
 from environments.market.sizing import Sizing
 from environments.market.state import State
-from environments.random import uniform
+from environments.random import Seed, uniform
 
 QUOTE_STREAM = 2
 
@@ -87,7 +87,7 @@ class World:
         every = 1 if self.params.allocator is None else self.params.allocator.every
         return (step_E % every == 0).unsqueeze(1)
 
-    def rows(self, seed: int, state: State) -> Rows:
+    def rows(self, seed: Seed, state: State) -> Rows:
         """What the step that begins now needs, with the draws of quotes where there are any."""
         now = self.feed.rows(seed, state)
         if self.params.limit_orders is None:

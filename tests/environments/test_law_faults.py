@@ -168,7 +168,7 @@ FAULTS = [
     Fault("the rich pay less", information.nothing_hidden_acts, bar, "trade", result(rich_pay_less)),
     Fault("old scores are paid", information.nothing_hidden_acts, bar, "trade", result(looks_at_old_scores)),
     Fault("the seed is not all", copies.a_seed_decides, panel_feed, "uniform", drawn_anew),
-    Fault("observations share a buffer", copies.a_seed_decides, MarketEnv, "_observe", in_one_buffer),
+    Fault("observations share a buffer", copies.a_seed_decides, env, "observe", in_one_buffer),
     Fault("copies share a purse", copies.a_copy_is_alone, ledger, "settle", result(a_shared_purse)),
     Fault("rewards centred on the batch", copies.a_copy_is_alone, rewards, "reward", result(centred_on_the_batch)),
     Fault("starts hang on E", copies.a_copy_is_alone, PanelFeed, "span", starts_by_the_number_of_copies),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from environments.market import env, execution, impact, ledger, quotes, rewards, risk, roster, simulation, world
+from environments.market import env, execution, impact, ledger, quotes, rewards, risk, roster, sight, simulation, world
 from environments.market.env import MarketEnv
 from environments.market.execution import Costs
 from environments.market.seats import Seat
@@ -164,7 +164,7 @@ FAULTS = [
     Fault(
         "the time runs backwards",
         accounts.the_horizon_ends_as_it_says,
-        MarketEnv,
+        sight,
         "_time_left",
         result(lambda found, *_: 1 - found),
     ),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from environments.market.env import MarketEnv
+from environments.market.sight import observe
 from tests.environments.laws.worlds import COPIES, Make, frame, free, panel_of, params, prices, world
 from tests.environments.markets import random_actions
 
@@ -121,7 +122,7 @@ def nothing_hidden_acts(make: Make, seed: int) -> None:
     other.reset(seed=seed + 1)
     other.set_state(_with_another_past(env.get_state(), every, rng))
     for i in range(6):
-        assert_same([env._observe(env._running())], [other._observe(other._running())])
+        assert_same([observe(env._world, env._running())], [observe(other._world, other._running())])
         actions = random_actions(env, seed + i)
         one, two = (_in_shares(outcome(world, actions)) for world in (env, other))
         if (one["done"] | two["done"]).any():  # one at its time limit or ruined, the other not: nothing more is shared

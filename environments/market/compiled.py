@@ -1,0 +1,153 @@
+"""A step as one compiled function: traced once, made into C++ by torch's compiler, then called with flat tensors.
+
+Hundreds of small operations become one: with few copies a step is mostly the cost of starting operations, with many the
+cost of carrying their results to memory and back. Sums may be taken in another order: results agree to rounding.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
+
+import gymnasium as gym
+import torch
+from torch import Tensor
+from torch._inductor import compile as compiled_graph
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from environments.base import Group, Transition
+from environments.errors import DataError
+from environments.market.record import MarketRecord
+from environments.market.state import State
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """What one step of all copies brings.
+
+    Attributes:
+        state: After any reset.
+        record: What the bar brought, before it.
+        wrong_E: bool, an action of the copy was not finite.
+        transition: What agents are told.
+    """
+
+    state: State
+    record: MarketRecord
+    wrong_E: Tensor
+    transition: Transition
+
+
+Step = Callable[[Tensor, State, Mapping[str, Tensor]], Stepped]
+_HERE = object()  # where a tensor stands in a nest without tensors
+
+
+class CompiledStep:
+    """Calls a step as compiled code, which is made at the first call."""
+
+    def __init__(self, step: Step) -> None:
+        """Takes the step.
+
+        Args:
+            step: From the seed (see ``random.seed_tensor``), the state before and the actions of all groups. It looks
+                at no tensor's numbers and keeps nothing.
+        """
+        self._step = step
+        self._called: Callable[..., tuple[Tensor, ...]] | None = None
+        self._like: Any = None
+        self._places: list[int] = []
+
+    def __call__(self, seed: Tensor, state: State, actions: Mapping[str, Tensor]) -> Stepped:
+        """Steps; shapes and types are those of the first call.
+
+        Raises:
+            DataError: At the first call: the code could not be compiled.
+        """
+        given = (seed, state, dict(actions))
+        tensors = [tensor.contiguous() for tensor in _leaves(given)]
+        if self._called is None:
+            self._called = self._compiled(given, tensors)
+        found = self._called(*tensors)
+        stepped: Stepped = _filled(self._like, (found[place] for place in self._places))
+        return stepped
+
+    def _compiled(self, given: Any, tensors: list[Tensor]) -> Callable[..., tuple[Tensor, ...]]:
+        """The compiled function, from tensors to tensors, each but once."""
+
+        def flat(*inputs: Tensor) -> list[Tensor]:
+            stepped = self._step(*_filled(given, iter(inputs)))
+            found = list(_leaves(stepped))
+            unique = {id(tensor): tensor for tensor in found}
+            order = {key: place for place, key in enumerate(unique)}
+            self._places = [order[id(tensor)] for tensor in found]
+            self._like = _filled(stepped, repeat(_HERE))
+            return [tensor.clone(memory_format=torch.contiguous_format) for tensor in unique.values()]
+
+        flat(*tensors)  # once as it is, so that what it keeps for later (see ``scalars``) is not made while tracing
+        try:
+            called: Callable[..., tuple[Tensor, ...]] = compiled_graph(make_fx(flat)(*tensors), tensors)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise DataError(f"compile: torch could not compile the step ({reason}); set compile: false") from error
+        return called
+
+
+def typed(actions: Mapping[str, Tensor], groups: Mapping[str, Group], copies: int) -> dict[str, Tensor]:
+    """The actions of all groups in the types of their spaces; zeros for a group that is left out.
+
+    Raises:
+        ValueError: Actions have another shape than the group's.
+    """
+    found = {}
+    for name, group in groups.items():
+        space, shape = group.action_space, (copies, len(group.agent_ids), *(group.action_space.shape or ()))
+        kind = torch.int64 if isinstance(space, gym.spaces.Discrete) else torch.float32
+        action = actions[name].to(kind) if name in actions else torch.zeros(shape, dtype=kind)
+        if action.shape != shape:
+            raise ValueError(f"step: actions of group {name!r} have shape {tuple(action.shape)}, must be {shape}")
+        found[name] = action
+    return found
+
+
+def check_compiler(device: str) -> None:
+    """Refuses a device that code is not compiled for, and a machine without the C++ compiler that torch would call.
+
+    Raises:
+        DataError: It is such a one.
+    """
+    if torch.device(device).type != "cpu":
+        raise DataError(f"compile: true is for the CPU, and the device is {device}; set compile: false")
+    name = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(name) is None:
+        raise DataError(
+            f"compile: true needs a C++ compiler, and {name} is not there; install it, name another in the variable "
+            "CXX, or set compile: false"
+        )
+
+
+def _leaves(value: Any) -> Iterator[Tensor]:
+    """All tensors in nested dataclasses, mappings and tuples, in their order."""
+    if isinstance(value, Tensor):
+        yield value
+    else:
+        for part in value if isinstance(value, tuple) else _fields(value).values():
+            yield from _leaves(part)
+
+
+def _filled(like: Any, tensors: Iterator[Any]) -> Any:
+    """The same nest with others in place of its tensors, taken in the order of ``_leaves``."""
+    if like is _HERE or isinstance(like, Tensor):
+        return next(tensors)
+    if isinstance(like, tuple):
+        return tuple(_filled(part, tensors) for part in like)
+    parts = {name: _filled(part, tensors) for name, part in _fields(like).items()}
+    return parts if isinstance(like, dict) else type(like)(**parts)
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else vars(value)
