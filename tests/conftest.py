@@ -12,6 +12,8 @@ from wealtharena.training.ray_session import quiet_ray
 # Read by Ray when it is imported or started; its own warnings about a future release are not ours to act on.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Ray's workers run at the lowest priority but for this, and beside other tests on a busy machine they starve.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 
 @pytest.fixture(scope="session", autouse=True)
