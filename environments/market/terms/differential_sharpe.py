@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -10,7 +9,7 @@ from environments.base import Params as Parameters
 from environments.market.rewards import Outcome
 from environments.market.terms.base import Memory, Remembering, kept
 
-LEAST = 1e-16  # of a variance: below it the Sharpe ratio is not defined
+LEAST = 1e-12  # added to a variance, for a division: returns that differ by less are taken for rounding
 
 
 class DifferentialSharpe(Remembering):
@@ -19,7 +18,7 @@ class DifferentialSharpe(Remembering):
     A and B are exponential means of the log return r and of its square before the bar, dA = r - A, dB = r^2 - B
     (Moody and Saffell 2001, "Learning to trade via direct reinforcement", section II.D). They forget with the episode.
 
-    Unit: none. Range: within +- ``most``; 0 until the returns have differed.
+    Unit: none. Range: within +- ``most``; 0 in the first bar.
     """
 
     class Params(Parameters):
@@ -44,7 +43,7 @@ class DifferentialSharpe(Remembering):
         """The derivative of each column's Sharpe ratio."""
         mean_EM, square_EM = memory
         up_EM, wider_EM = outcome.return_EM - mean_EM, outcome.return_EM.square() - square_EM
-        variance_EM = square_EM - mean_EM.square()
-        change_EM = (square_EM * up_EM - 0.5 * mean_EM * wider_EM) / variance_EM.clamp(min=LEAST).pow(1.5)
-        value_EM = torch.where(variance_EM > LEAST, change_EM.clamp(-self._most, self._most), 0.0)
-        return value_EM, (mean_EM + self._rate * up_EM, square_EM + self._rate * wider_EM)
+        variance_EM = (square_EM - mean_EM.square()).clamp(min=0.0) + LEAST
+        change_EM = (square_EM * up_EM - 0.5 * mean_EM * wider_EM) / variance_EM.pow(1.5)
+        memory = mean_EM + self._rate * up_EM, square_EM + self._rate * wider_EM
+        return change_EM.clamp(-self._most, self._most), memory

@@ -20,6 +20,7 @@ from tests.environments.laws.simulations import PROCESSES, WIDE, market, played
 from tests.environments.markets import FREE, random_actions
 
 SURE = 3.29  # standard deviations: a 99.9% interval
+BY_VALUE = ("diversification", "exploration", "market_impact")  # terms by the value of a position, not its profit
 
 
 def _making(seed: int) -> dict[str, Any]:
@@ -151,7 +152,7 @@ def a_mirrored_market_pays_the_same(seed: int) -> None:
 
 
 def _symmetric(seed: int) -> dict[str, Any]:
-    """A random market in which long and short differ in nothing: no carry, no interest, no cost by value."""
+    """A random market in which long and short differ in nothing: no carry, no interest, no cost or reward by value."""
     given = simulations.params(seed)
     rng = np.random.default_rng([seed, 10])
     classes = given["data"]["simulation"]["classes"]
@@ -165,8 +166,10 @@ def _symmetric(seed: int) -> dict[str, Any]:
     }
     if given["sizing"] == "weights":
         given |= {"sizing": "shares", "allocator": None}
+    terms = {name: entry for name, entry in given["reward"]["terms"].items() if name not in BY_VALUE}
     return given | {
         "traders": traders,
+        "reward": {**given["reward"], "terms": terms},
         "costs": {name: {**FREE, "per_share": 0.1} for name in classes},
         "cash_rate": 0.0,
         "risk": {**WIDE, "shorting": None},

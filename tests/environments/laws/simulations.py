@@ -15,6 +15,7 @@ from environments.market.config import MarketParams
 from environments.market.env import MarketEnv
 from environments.market.processes.base import Process
 from environments.market.record import MarketRecord
+from tests.environments.laws.worlds import terms
 from tests.environments.markets import FREE, random_actions
 
 COPIES = 3
@@ -73,6 +74,7 @@ def params(seed: int) -> dict[str, Any]:
             "expected": bool(rng.random() < 0.5),
             "final_position": float(rng.uniform(0, 0.1)) * finite,
             "cost": float(rng.uniform(0, 1)),
+            "terms": terms(seed),
             "scale": float(rng.choice([1, 100])),
         },
     }

@@ -22,6 +22,19 @@ COPIES = 3
 STEPS = 30
 HEAVY = {"spread_bps": 1000, "commission_bps": 500, "impact": 10, "borrow_rate": 5}
 ACTIONS = ("trade", "levels", "continuous")
+TERMS = (
+    "cooperation",
+    "cvar",
+    "differential_sharpe",
+    "diversification",
+    "exploration",
+    "log_return",
+    "market_impact",
+    "mean_variance",
+    "risk_adjusted_return",
+    "volatility",
+)
+"""But ``cost``, which is ``reward.cost``, and ``drawdown``, by which a peak acts that only the portfolio is shown."""
 
 
 class Make(Protocol):
@@ -94,10 +107,21 @@ def params(seed: int, classes: tuple[str, ...]) -> dict[str, Any]:
             "profit": float(rng.uniform(0.1, 2)),
             "cost": weight[0],
             "drawdown": weight[1],
-            "terms": {f"{__name__}:Turnover": weight[2]} if weight[2] else {},
+            "terms": ({f"{__name__}:Turnover": weight[2]} if weight[2] else {}) | terms(seed),
             "scale": float(rng.choice([1, 100])),
+            "adaptive": {"half_life": 10, "discount": 0.9} if rng.random() < 0.3 else None,
         },
     }
+
+
+def terms(seed: int) -> dict[str, Any]:
+    """Up to four terms of the market's own, those that remember often with a short memory."""
+    rng = np.random.default_rng([seed, 4])
+    chosen: dict[str, Any] = {
+        str(name): float(rng.uniform(0.1, 1)) for name in rng.permutation(TERMS)[: rng.integers(5)]
+    }
+    remembering = chosen.keys() & {"cvar", "differential_sharpe", "exploration", "risk_adjusted_return", "volatility"}
+    return chosen | {name: {"weight": chosen[name], "half_life": 3} for name in sorted(remembering)}
 
 
 def _costs(rng: np.random.Generator) -> dict[str, float]:
