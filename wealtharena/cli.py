@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +21,7 @@ from environments.market.env import MarketEnv
 from environments.market.roster import prices
 from wealtharena.bench.cli import bench_app
 from wealtharena.console import INTERRUPTED, Verbose, one_line_errors
+from wealtharena.document import read_document
 from wealtharena.evidence.check import check_laws
 from wealtharena.evidence.data_summary import summarise
 from wealtharena.evidence.data_warnings import DataWarning, data_warnings
@@ -28,12 +30,14 @@ from wealtharena.evidence.table import result_tables
 from wealtharena.experiment import Experiment, load_experiment
 from wealtharena.training.assess import assess, assess_run, find_subject, folder_for
 from wealtharena.training.live import LiveView
+from wealtharena.training.phases import phases_of
 from wealtharena.training.ray_session import quiet_ray, ray_session
 from wealtharena.training.resources import of_the_cluster, placement, require
 from wealtharena.training.run_dir import RunDir, open_run
 from wealtharena.training.setup import begin, resume
 from wealtharena.training.stopping import StopSignal
 from wealtharena.training.train import Outcome, train
+from wealtharena.training.train_phases import train_phases
 from wealtharena.training.walk_forward import train_folds
 
 LAW_BROKEN = 1
@@ -113,6 +117,7 @@ def train_command(
 
     Leaves a folder with config.yaml, metrics/ (CSV and TensorBoard), checkpoints/, evaluation.json and report.html.
     With evaluation.walk_forward, a team for each fold, one after the other, each in a folder of its own under folds/.
+    With phases, one training after the other, each from the weights of the one before, in folders under phases/.
     Ctrl-C ends the run after the iteration: it is evaluated as it stands and can go on later.
 
     [bold]Examples[/bold]
@@ -131,12 +136,21 @@ def train_command(
             require(experiment, of_the_cluster(), cluster)
             _introduce(console, experiment, run, cluster)
             with LiveView(console, algorithms) as view:
-                outcome = (train_folds if experiment.folds else train)(experiment, run, view=view, stop=stop)
+                outcome = _trainer_of(experiment)(experiment, run, view=view, stop=stop)
         _conclude(console, outcome, run)
-        console.print(*result_tables(assess_run(run, experiment)), sep="\n")
-        console.print(f"Report: {write_report(run.path)}", soft_wrap=True, highlight=False)
+        if experiment.spec.phases and run.best() is None:
+            console.print("No phase has trained the team together yet: there is nothing to test.", highlight=False)
+        else:
+            console.print(*result_tables(assess_run(run, experiment)), sep="\n")
+            console.print(f"Report: {write_report(run.path)}", soft_wrap=True, highlight=False)
     if outcome.interrupted:
         raise typer.Exit(INTERRUPTED)
+
+
+def _trainer_of(experiment: Experiment) -> Callable[..., Outcome]:
+    if experiment.spec.phases:
+        return train_phases
+    return train_folds if experiment.folds else train
 
 
 def _conclude(console: Console, outcome: Outcome, run: RunDir) -> None:
@@ -174,6 +188,7 @@ def _introduce(console: Console, experiment: Experiment, run: RunDir, cluster: s
         groups.add_row(name, str(len(group.agent_ids)), str(group.action_space), algorithm)
     console.print(groups)
     _show_folds(console, experiment)
+    _show_phases(console, experiment)
     for note in experiment.notes:
         console.print(f"note: {escape(note)}", soft_wrap=True, highlight=False)
 
@@ -185,6 +200,18 @@ def _show_folds(console: Console, experiment: Experiment) -> None:
     table = Table("fold", "train", "test", title=f"Walk-forward, {rule.scheme}, a fresh team for each fold")
     for fold in experiment.folds:
         table.add_row(str(fold.number), str(fold.train), str(fold.test))
+    console.print(table)
+
+
+def _show_phases(console: Console, experiment: Experiment) -> None:
+    if not experiment.spec.phases:
+        return
+    table = Table("phase", "kind", "trained", "frozen", title="Training in phases, each from the weights before it")
+    for phase in phases_of(experiment):
+        frozen = [name for task in phase.tasks for name in task.experiment.spec.frozen_members]
+        trained = [name for task in phase.tasks for name in task.members if name not in frozen]
+        apart = ", each alone" if not phase.whole_team else ""
+        table.add_row(phase.spec.name, phase.spec.kind, ", ".join(trained) + apart, ", ".join(frozen))
     console.print(table)
 
 
@@ -256,6 +283,7 @@ def check_command(config: Config, overrides: Overrides, verbose: Verbose = False
     console = Console()
     with one_line_errors(verbose):
         experiment = load_experiment(config, overrides)
+        phases_of(experiment, read_document(config, overrides))
     console.print(f"{config}: the file, the data and the members fit together.", soft_wrap=True, highlight=False)
     _describe_data(console, experiment)
     verdicts = Table("law", "", "what was tried")
@@ -283,6 +311,7 @@ def _describe_data(console: Console, experiment: Experiment) -> None:
     console.print(table)
     console.print(f"train {_span(experiment.train_dates)}, test {_span(experiment.test_dates)}", highlight=False)
     _show_folds(console, experiment)
+    _show_phases(console, experiment)
     for note in experiment.notes:
         console.print(f"note: {escape(note)}", soft_wrap=True, highlight=False)
     if world.params.data.path is not None:

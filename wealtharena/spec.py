@@ -39,11 +39,13 @@ class MemberSpec(Section):
         params: Its hyperparameters.
         start_from: A saved agent, or a team, run or checkpoint with a group of the same name, whose weights and
             normaliser the training starts from.
+        frozen: It acts and does not learn: neither its weights nor its normaliser change.
     """
 
     algorithm: Target
     params: dict[str, Any] = {}
     start_from: Path | None = None
+    frozen: bool = False
 
 
 class SamplingSpec(Section):
@@ -216,6 +218,27 @@ class EvaluationSpec(Section):
     trials: int | None = Field(None, ge=1)
 
 
+class PhaseSpec(Section):
+    """One part of a training in phases; it goes on with the weights of the phases before it.
+
+    Attributes:
+        name: Of its folder, in the run's ``phases``.
+        kind: Who learns: each trader ``individual``ly, alone in the market and under fixed budgets; all of them in
+            ``joint`` training; or, ``meta``, the allocator above traders that are frozen or slow.
+        stop: When it is over (of an individual phase: each trader's training); null: as ``stop`` of the file says.
+        members: member -> its hyperparameters that are others in this phase.
+        frozen: The members that act and do not learn; null: in a meta phase all but the allocator, otherwise nobody.
+        parallel: Of an individual phase: how many traders train at the same time, in processes of their own.
+    """
+
+    name: GroupName
+    kind: Literal["individual", "joint", "meta"]
+    stop: StopSpec | None = None
+    members: dict[GroupName, dict[str, Any]] = {}
+    frozen: tuple[GroupName, ...] | None = None
+    parallel: int = Field(1, ge=1)
+
+
 class ExperimentSpec(Section):
     """One experiment file."""
 
@@ -229,3 +252,9 @@ class ExperimentSpec(Section):
     checkpoint: CheckpointSpec = CheckpointSpec()
     early_stopping: EarlyStoppingSpec | None = None
     evaluation: EvaluationSpec = EvaluationSpec()
+    phases: tuple[PhaseSpec, ...] = ()
+
+    @property
+    def frozen_members(self) -> tuple[str, ...]:
+        """Those that act and do not learn."""
+        return tuple(name for name, member in self.members.items() if member.frozen)

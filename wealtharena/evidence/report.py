@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from wealtharena.evidence import convergence, figures, fold_rows, learning, wording
+from wealtharena.evidence import convergence, figures, fold_rows, learning, phase_rows, wording
 from wealtharena.evidence.actions import action_bars, budget_bars, month_table
 from wealtharena.evidence.files import EVALUATION, TRACKS, write_whole
 
@@ -76,6 +76,7 @@ def _context(run_dir: Path) -> dict[str, Any]:
         "actions": _actions(result, tracks) if result else {},
         "progress": None if progress is None else _progress(progress),
         "training": None if progress is None else _training(progress),
+        "phases": _phases(result["phases"]) if result and "phases" in result else None,
         "walk": _walk(result["walk_forward"], run_dir) if result and "walk_forward" in result else None,
     }
 
@@ -94,6 +95,11 @@ def _walk(walk: Mapping[str, Any], run_dir: Path) -> dict[str, Any]:
         "training": {number: _training(table) for number, table in known.items()},
         "returns": {number: learning.returns(table) for number, table in known.items()},
     }
+
+
+def _phases(phases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The parts that only a training in phases has."""
+    return {"rows": phase_rows.phase_rows(phases), "notes": phase_rows.phases_notes(phases)}
 
 
 def _market(result: Mapping[str, Any] | None, tracks: Mapping[str, pd.DataFrame]) -> dict[str, Any] | None:

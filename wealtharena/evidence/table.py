@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from wealtharena.evidence.fold_rows import fold_rows, folds_notes, folds_title
+from wealtharena.evidence.phase_rows import phase_rows, phases_notes
 from wealtharena.evidence.wording import METRICS, against, bounds, made_up, name_of, number, signed, tries, verdict
 
 SHOWN = ("annual_return", "sharpe", "max_drawdown", "turnover", "costs")
 
 
 def result_tables(content: Mapping[str, Any]) -> list[Table]:
-    """The folds of a walk-forward evaluation, where it is one, and the result as ``result_table`` shows it."""
-    return [*([_folds(content["walk_forward"])] if "walk_forward" in content else []), result_table(content)]
+    """The folds of a walk-forward or the phases of the training, where there are any, then ``result_table``."""
+    folds = [_folds(content["walk_forward"])] if "walk_forward" in content else []
+    phases = [_phases(content["phases"])] if "phases" in content else []
+    return [*folds, *phases, result_table(content)]
 
 
 def result_table(content: Mapping[str, Any]) -> Table:
@@ -65,6 +68,16 @@ def _folds(walk: Mapping[str, Any]) -> Table:
     for row in fold_rows(walk):
         gap = f"{row.sharpe_gap[0]} [{row.sharpe_gap[1]}]: {row.verdict}"
         table.add_row(row.label, " to ".join(row.test), *row.returns, Text(gap))
+    return table
+
+
+def _phases(phases: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(title="Phases of the training, on the same test", caption=Text("\n".join(phases_notes(phases))))
+    for heading in ("", "Steps", "Time", "Annual return", "Sharpe", "Gained in Sharpe over the phase before"):
+        table.add_column(heading, justify="right")
+    for row in phase_rows(phases):
+        gap = f"{row.sharpe_gap[0]} [{row.sharpe_gap[1]}]: {row.verdict}" if row.sharpe_gap[1] else row.verdict
+        table.add_row(row.label, row.steps, row.time, *row.returns, Text(gap))
     return table
 
 

@@ -103,7 +103,9 @@ class Team(Algorithm):
                 self._log_actions(name, [fragment[name] for fragment in fragments])
 
     def _lesson(self, family: str, fragments: list[Fragment]) -> list[Any]:
-        """A family's updates, then its normalisers'; touches nothing of the other families'."""
+        """A family's updates, then its normalisers', unless it is frozen; touches nothing of the other families'."""
+        if self.learner_group.families[family][0] in self.config.frozen_members:
+            return []
         learners = self.learner_group.children[family]
         rollouts = {name: [fragment[name] for fragment in fragments] for name in self.learner_group.families[family]}
         results = self._trainers[family].learn(learners, rollouts, self._env_steps)

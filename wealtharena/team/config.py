@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Self
 
 import gymnasium as gym
@@ -54,6 +54,7 @@ class TeamConfig(AlgorithmConfig):
             algo_class = Team
         super().__init__(algo_class=algo_class)
         self.members: dict[str, Algorithm] = {}
+        self.frozen_members: tuple[str, ...] = ()
         self.learner_options = LearnerOptions()
         self.overlap = False
         self.env_runner_cls = ArrayEnvRunner
@@ -67,9 +68,12 @@ class TeamConfig(AlgorithmConfig):
         self.broadcast_env_runner_states = False
         self.delay_between_env_runner_restarts_s = 1.0
 
-    def team(self, members: Mapping[str, Algorithm]) -> Self:
-        """Sets each group's algorithm: group name -> algorithm with its hyperparameters."""
-        self.members = dict(members)
+    def team(self, members: Mapping[str, Algorithm], *, frozen: Collection[str] = ()) -> Self:
+        """Sets each group's algorithm: group name -> algorithm with its hyperparameters.
+
+        Members that are ``frozen`` act and do not learn: neither their weights nor their normalisers change.
+        """
+        self.members, self.frozen_members = dict(members), tuple(frozen)
         return self.multi_agent(policies={name: PolicySpec() for name in members}, policy_mapping_fn=_group_is_policy)
 
     def sampling(self, *, overlap: bool) -> Self:
@@ -104,13 +108,15 @@ class TeamConfig(AlgorithmConfig):
     def families(self) -> dict[str, list[str]]:
         """Who learns in one Learner: members with the same algorithm and hyperparameters, if the algorithm shares it.
 
+        Those that are frozen are no family of those that learn.
+
         Returns:
             name of the family -> its members: ``stocks`` for a member alone, ``stocks+2`` for it and two others.
         """
         alike: dict[Any, list[str]] = {}
         for name, algorithm in self.members.items():
             key = (type(algorithm), algorithm.params.model_dump_json()) if algorithm.shares_learner else name
-            alike.setdefault(key, []).append(name)
+            alike.setdefault((key, name in self.frozen_members), []).append(name)
         return {f"{names[0]}+{len(names) - 1}" if len(names) > 1 else names[0]: names for names in alike.values()}
 
     def get_default_learner_class(self) -> type:

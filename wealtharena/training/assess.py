@@ -17,6 +17,7 @@ from wealtharena.evidence.evaluate import evaluate_market
 from wealtharena.evidence.evaluation import Evaluation
 from wealtharena.experiment import Experiment, load_experiment
 from wealtharena.training.assess_folds import assess_folds, fold_results
+from wealtharena.training.assess_phases import with_phases
 from wealtharena.training.run_dir import RunDir, open_run
 from wealtharena.training.trained import policies_for
 
@@ -80,6 +81,14 @@ def assess(subject: Subject) -> Evaluation:
     experiment = subject.experiment
     if experiment.folds:
         return assess_folds(experiment, fold_results(experiment, subject.run))
+    evaluation = _of_one_team(subject)
+    if experiment.spec.phases and not subject.named:
+        return with_phases(evaluation, experiment, subject.run)
+    return evaluation
+
+
+def _of_one_team(subject: Subject) -> Evaluation:
+    experiment = subject.experiment
     policies = policies_for(experiment, subject.checkpoint)
     seed, params, judged = experiment.spec.seed, experiment.test_params, experiment.spec.evaluation
     if issubclass(experiment.environment, MarketEnv) and isinstance(params, MarketParams) and params.dated:

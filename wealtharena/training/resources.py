@@ -64,7 +64,7 @@ def _needed(experiment: Experiment, there: Mapping[str, float]) -> Counter[str]:
 
 def families_of(experiment: Experiment) -> int:
     """How many Learners, or groups of several, the members learn with."""
-    return len(TeamConfig().team(experiment.members).families())
+    return len(TeamConfig().team(experiment.members, frozen=experiment.spec.frozen_members).families())
 
 
 def gpus_per_learner(experiment: Experiment, there: Mapping[str, float]) -> float:

@@ -73,6 +73,16 @@ class RunDir:
         """The folder of the runs of the folds, in a walk-forward run."""
         return self.path / "folds"
 
+    @property
+    def phases(self) -> Path:
+        """The folder of the runs of the phases, in a training in phases."""
+        return self.path / "phases"
+
+    def show(self, part: RunDir) -> None:
+        """Makes the checkpoints and the metrics of a run within this one its own, by links."""
+        for own, shown in ((self.path / "checkpoints", part.path / "checkpoints"), (self.metrics, part.metrics)):
+            _link(own, str(shown.relative_to(self.path)))
+
     def write_config(self, resolved: Mapping[str, Any]) -> None:
         """Writes config.yaml, at once or not at all."""
         partial = self.config.with_suffix(".partial")

@@ -9,9 +9,10 @@ from typing import Any
 
 import yaml
 
-from wealtharena.document import shown
+from wealtharena.document import read_document, shown
 from wealtharena.errors import UserError
 from wealtharena.experiment import Experiment, load_experiment
+from wealtharena.training.phases import phases_of
 from wealtharena.training.resources import of_this_machine, require
 from wealtharena.training.run_dir import RunDir, check_vacant, new_run, open_run
 from wealtharena.training.start_from import starts_of
@@ -31,6 +32,7 @@ def begin(config: str, overrides: Sequence[str], out: Path | None) -> tuple[Expe
     if out is not None:
         check_vacant(out)
     experiment = load_experiment(config, overrides)
+    phases_of(experiment, read_document(config, overrides))
     if "RAY_ADDRESS" not in os.environ:
         require(experiment, of_this_machine(), "this machine")
     starts_of(experiment)

@@ -6,7 +6,7 @@ import math
 import signal
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -42,6 +42,14 @@ class Patience(BaseModel):
     def exhausted(self, rule: EarlyStoppingSpec | None) -> bool:
         """Whether ``rule`` ends the run."""
         return rule is not None and self.waited >= rule.patience
+
+
+class Stop(Protocol):
+    """Says whether training is asked to end after the iteration."""
+
+    @property
+    def requested(self) -> bool:
+        """Whether it is."""
 
 
 class StopSignal:

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import torch
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, EPISODE_LEN_MEAN
 
+from policies.algorithm import Algorithm
+from policies.dqn import DQN
 from policies.learner_options import LearnerOptions
 from wealtharena.errors import UserError
 from wealtharena.experiment import Experiment
@@ -26,7 +28,7 @@ from wealtharena.training.progress import Progress
 from wealtharena.training.resources import available, gpus_per_learner
 from wealtharena.training.run_dir import Checkpoint, Mark, RunDir
 from wealtharena.training.start_from import starts_of
-from wealtharena.training.stopping import StopSignal, fraction_done
+from wealtharena.training.stopping import Stop, fraction_done
 from wealtharena.training.warm_start import begin_from
 
 
@@ -52,7 +54,7 @@ class Outcome:
     mark: Mark
 
 
-def train(experiment: Experiment, run: RunDir, *, view: View, stop: StopSignal) -> Outcome:
+def train(experiment: Experiment, run: RunDir, *, view: View, stop: Stop) -> Outcome:
     """Trains the team of ``experiment`` from the latest checkpoint in ``run``, or else from the beginning.
 
     Leaves a checkpoint of where it ended. Ray must be running.
@@ -102,10 +104,11 @@ def _restored(checkpoint: Checkpoint) -> Team:
 def team_config(experiment: Experiment) -> TeamConfig:
     """The experiment as an RLlib ``AlgorithmConfig``."""
     sampling, learning = experiment.spec.sampling, experiment.spec.learning
+    members = {name: _as_it_acts(experiment, name) for name in experiment.members}
     return (
         TeamConfig()
         .environment(env=experiment.environment, env_config=experiment.params.model_dump(by_alias=True))
-        .team(dict(experiment.members))
+        .team(members, frozen=experiment.spec.frozen_members)
         .env_runners(
             num_env_runners=sampling.runners,
             num_envs_per_env_runner=sampling.envs_per_runner,
@@ -118,6 +121,14 @@ def team_config(experiment: Experiment) -> TeamConfig:
     )
 
 
+def _as_it_acts(experiment: Experiment, name: str) -> Algorithm:
+    """A member's algorithm; a frozen DQN does not begin its schedule anew, but explores as at the end of it."""
+    algorithm = experiment.members[name]
+    if not (experiment.spec.members[name].frozen and isinstance(algorithm, DQN)):
+        return algorithm
+    return type(algorithm)(algorithm.params.model_copy(update={"epsilon_start": algorithm.params.epsilon_end}))
+
+
 @dataclass(frozen=True)
 class _Loop:
     spec: ExperimentSpec
@@ -126,7 +137,7 @@ class _Loop:
     team: Team
     log: MetricsLog
     view: View
-    stop: StopSignal
+    stop: Stop
 
     def run(self, mark: Mark) -> Outcome:
         """Iterates from ``mark`` until there is a reason to stop, then writes the last checkpoint."""

@@ -9,15 +9,15 @@ from wealtharena.experiment import Experiment
 from wealtharena.folds import Fold
 from wealtharena.training.run_dir import Mark, RunDir
 from wealtharena.training.setup import enter
-from wealtharena.training.stopping import StopSignal
+from wealtharena.training.stopping import Stop
 from wealtharena.training.train import Outcome, View, reason_to_end, train
 
 
-class FoldView(View, Protocol):
-    """Somebody who watches a run of several folds."""
+class PartsView(View, Protocol):
+    """Somebody who watches a run of several trainings, one after the other."""
 
     def begin(self, title: str) -> None:
-        """A fold begins."""
+        """One of them begins."""
 
 
 def fold_dir(run: RunDir, fold: Fold) -> RunDir:
@@ -31,7 +31,7 @@ def is_finished(run: RunDir, experiment: Experiment) -> bool:
     return last is not None and reason_to_end(experiment.spec, last.mark) is not None
 
 
-def train_folds(experiment: Experiment, run: RunDir, *, view: FoldView, stop: StopSignal) -> Outcome:
+def train_folds(experiment: Experiment, run: RunDir, *, view: PartsView, stop: Stop) -> Outcome:
     """Trains the team of every fold, from where it was left; those that have come to their end stay as they are.
 
     ``stop`` in the file holds for each fold. Ray must be running.
@@ -46,14 +46,15 @@ def train_folds(experiment: Experiment, run: RunDir, *, view: FoldView, stop: St
         own, folder = experiment.of_fold(fold), fold_dir(run, fold)
         enter(folder, own)
         with folder.alone():
-            outcome = _train(own, folder, view, stop)
+            outcome = train_unless_finished(own, folder, view=view, stop=stop)
         marks.append(outcome.mark)
         if stop.requested:
-            return Outcome(f"interrupted in {where}", True, _together(marks))
-    return Outcome(f"all {len(marks)} folds are trained", False, _together(marks))
+            return Outcome(f"interrupted in {where}", True, together(marks))
+    return Outcome(f"all {len(marks)} folds are trained", False, together(marks))
 
 
-def _train(experiment: Experiment, run: RunDir, view: View, stop: StopSignal) -> Outcome:
+def train_unless_finished(experiment: Experiment, run: RunDir, *, view: View, stop: Stop) -> Outcome:
+    """``train``, or how a training ended that has come to its end before."""
     last = run.latest()
     reason = reason_to_end(experiment.spec, last.mark) if last else None
     if last and reason:
@@ -61,7 +62,8 @@ def _train(experiment: Experiment, run: RunDir, view: View, stop: StopSignal) ->
     return train(experiment, run, view=view, stop=stop)
 
 
-def _together(marks: Sequence[Mark]) -> Mark:
+def together(marks: Sequence[Mark]) -> Mark:
+    """How far several trainings have come, all in all."""
     return Mark(
         iteration=sum(mark.iteration for mark in marks),
         env_steps=sum(mark.env_steps for mark in marks),
