@@ -17,6 +17,7 @@ from wealtharena.evidence.baselines import BASELINES, Baseline, BoolArray, Histo
 from wealtharena.evidence.bootstrap import LEVEL, RESAMPLES, Resampled, block_length
 from wealtharena.evidence.evaluation import Evaluation, versions
 from wealtharena.evidence.metrics import contribution, excess_returns, find_trades, summary
+from wealtharena.evidence.objectives import objectives
 from wealtharena.evidence.playing import Act, Playing
 from wealtharena.evidence.recorder import Recorder
 from wealtharena.evidence.tally import Tally
@@ -100,6 +101,7 @@ def judge(
         "trials": _trials(team, params.cash_rate, seeds, trials),
         "agents": {name: _agents(team, played.env, name, tally) for name, tally in played.tallies.items()},
         "classes": _classes(team),
+        "objectives": objectives(played.env, team, played.others),
         "costs": _cost_model(params, team.classes),
         "data": {
             "symbols": len(team.symbols),

@@ -32,6 +32,7 @@ class Recorder:
         self._interest_ET = np.zeros((copies, bars))
         self._budget_ETK = np.zeros((copies, bars, len(env.panel.classes) + 1))
         self._budget_ETK[..., -1] = 1.0
+        self._objectives: dict[str, npt.NDArray[np.float64]] = {}
         self._ended_E = np.zeros(copies, dtype=bool)
         self._step = 0
 
@@ -49,6 +50,9 @@ class Recorder:
         self._interest_ET[going, step] = _array(record.interest_E)[going]
         self._budget_ETK[going, step] = _array(record.budget_EK)[going]
         self._nav_ES[going, step + 1 :] = _array(record.nav_E)[going, None]
+        for name, value_EM in self._env.objectives().items():
+            sum_EM = self._objectives.setdefault(name, np.zeros(value_EM.shape))
+            sum_EM[going] += _array(value_EM)[going]
         self._step += 1
         # A copy that is not where its record was made has been reset.
         self._ended_E |= _array(self._env.bar_E) != _array(record.bar_E)
@@ -66,6 +70,7 @@ class Recorder:
                 symbols=panel.symbols,
                 classes=panel.classes,
                 class_N=panel.class_N,
+                objectives={name: sum_EM[copy] for name, sum_EM in self._objectives.items()},
                 **self._of(copy),
             )
             for copy, name in enumerate(names)

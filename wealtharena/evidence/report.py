@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from wealtharena.evidence import convergence, figures, fold_rows, learning, phase_rows, wording
+from wealtharena.evidence import convergence, figures, fold_rows, learning, pareto, phase_rows, wording
 from wealtharena.evidence.actions import action_bars, budget_bars, month_table
 from wealtharena.evidence.files import EVALUATION, TRACKS, write_whole
 
@@ -110,6 +110,8 @@ def _market(result: Mapping[str, Any] | None, tracks: Mapping[str, pd.DataFrame]
         "verdict": wording.verdict(result),
         "sentences": wording.explanation(result),
         "tries": wording.tries(result["trials"]) if "trials" in result else None,
+        "pareto": pareto.pareto({"team": result["team"], **result["baselines"]}),
+        "frontiers": pareto.frontiers({"team": result["team"], **result["baselines"]}),
     }
     return said | _tracked(tracks, list(result["classes"]), result["windows"].get("folds", ()))
 

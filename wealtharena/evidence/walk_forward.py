@@ -112,12 +112,14 @@ def _chained(tracks: Sequence[Track]) -> Track:
     grown = np.cumprod([1.0, *(track.nav[-1] / track.nav[0] for track in tracks)])
     scaled = [_scaled(track, first.nav[0] * by / track.nav[0]) for by, track in zip(grown, tracks, strict=False)]
     amounts: dict[str, Any] = {name: np.concatenate([getattr(track, name) for track in scaled]) for name in AMOUNTS}
+    nothing = np.zeros(len(first.symbols) + 1)
     steps = np.cumsum([len(track.returns_T) for track in tracks])
     return replace(
         first,
         dates=np.concatenate([first.dates[:1], *(track.dates[1:] for track in tracks)]),
         nav=np.concatenate([first.nav[:1], *(track.nav[1:] for track in scaled)]),
         budget_TK=_joined([track.budget_TK for track in tracks]),
+        objectives={name: sum((track.objectives[name] for track in tracks), nothing) for name in first.objectives},
         restarts={int(step): track.dates[0] for step, track in zip(steps, tracks[1:], strict=False)},
         **amounts,
     )
