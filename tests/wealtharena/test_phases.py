@@ -1,6 +1,7 @@
 """Training in phases: who trains when and from which weights, who is frozen, how a run goes on, what a phase gained."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import ray
 import torch
 import yaml
 
-from environments.market.config import MarketParams
+from environments.market.config import MarketParams, TraderParams
 from environments.market.env import MarketEnv
 from policies.dqn import DQN, DQNParams
 from policies.ppo import PPO, PPOParams
@@ -22,6 +23,7 @@ from tests.wealtharena.test_cli import ROOT
 from tests.wealtharena.test_cli import run as command
 from tests.wealtharena.test_train import ScriptedTeam, Silent
 from tests.wealtharena.tracks import track_from_returns
+from wealtharena import load_team
 from wealtharena.document import read_document
 from wealtharena.errors import UserError
 from wealtharena.evidence.metrics import annual_return
@@ -419,6 +421,7 @@ def test_resumed_and_side_by_side_it_is_the_same_to_the_bit_and_the_frozen_stay(
 
     parts = new_run("parts", None)
     parts.write_config(experiment.resolved())
+    shutil.copytree(whole.phases, parts.phases, ignore=shutil.ignore_patterns("0[23]-*"))  # a phase that was finished
     assert train_phases(experiment, parts, view=Stopping(), stop=stop).interrupted
     stop.requested = False
     assert not train_phases(experiment, parts, view=Watching(), stop=stop).interrupted
@@ -501,6 +504,10 @@ def test_the_example_from_check_to_report(tmp_path: Path, monkeypatch: pytest.Mo
     assert "phases" not in json.loads(Path("one/evaluation.json").read_text())
     alone = command("evaluate", "out/phases/01-individual-etf")
     assert alone.exit_code == 0, alone.output
+    refused = command("evaluate", "out", "--set", "phases=[]")
+    assert "phases say how a run is trained and cannot be changed afterwards" in refused.stderr
+    agents = load_team("out"), load_team("out/phases/01-individual-etf")
+    assert [team["etf"].profile.trader for team in agents] == [TraderParams(asset_class="etf")] * 2
 
 
 @pytest.mark.ray

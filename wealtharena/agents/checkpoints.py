@@ -14,6 +14,7 @@ from wealtharena.errors import UserError
 from wealtharena.team.policy import is_checkpoint, load_config, load_policies
 from wealtharena.team.provenance import Provenance, read_provenance
 from wealtharena.training.run_dir import RunDir
+from wealtharena.training.solo import SoloMarket
 
 _STATE = "algorithm_state.pkl"
 
@@ -63,7 +64,7 @@ def _env_steps(checkpoint: Path) -> int:
 
 def _trader(config: Mapping[str, Any], name: str) -> TraderParams | None:
     """What a group trades; None if it is no trader of a market."""
-    if not issubclass(config["env"], MarketEnv) or name == ALLOCATOR:
+    if not issubclass(config["env"], MarketEnv | SoloMarket) or name == ALLOCATOR:
         return None
     traders = config["env_config"].get("traders")
     return TraderParams.model_validate({"asset_class": name} if traders is None else traders[name])

@@ -60,6 +60,8 @@ def find_subject(path: Path, overrides: Sequence[str] = (), data: Path | None = 
     for override in overrides:
         if override.strip().startswith("environment.params.window"):
             raise UserError(f"--set {override}: that is the window it was trained on; set evaluation.window")
+        if override.strip().startswith("phases"):
+            raise UserError(f"--set {override}: phases say how a run is trained and cannot be changed afterwards")
     changes = [*overrides, *([f"environment.params.data={{path: {json.dumps(str(data))}}}"] if data else [])]
     same_prices = all(change.strip().startswith("evaluation.") for change in changes)
     experiment = load_experiment(str(run.config), changes, for_training=same_prices)
