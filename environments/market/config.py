@@ -236,6 +236,16 @@ class MarketParams(Params):
         return self
 
     @model_validator(mode="after")
+    def _in_one_unit(self) -> Self:
+        for name, trader in (self.traders or {}).items():
+            if self.reward.adaptive is not None and (trader.joint or trader.risk_aversion):
+                raise ValueError(
+                    f"traders.{name}: joint and risk_aversion reckon in the unit of profit, and with reward.adaptive a "
+                    "reward has none; leave one of the two away"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _simulated(self) -> Self:
         if self.data.simulation is None:
             return self._of_a_panel()

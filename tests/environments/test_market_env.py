@@ -68,6 +68,10 @@ SIMULATED = simulated()
         ({"close_out": True}, "close_out: true needs finite"),
         ({"reward": {"final_position": 1}}, r"final_position is charged at the end .*; set finite"),
         ({"reward": {"expected": True}}, r"expected: what could be expected is known for simulated prices only"),
+        (
+            {"traders": {"a": {"asset_class": "x", "risk_aversion": 1}}, "reward": {"adaptive": {}}},
+            r"traders\.a: joint and risk_aversion reckon in the unit of profit, and with reward\.adaptive",
+        ),
         ({"linear_impact": {"permanent": 1}}, "prices of a panel are given and cannot move"),
         ({"traders": {"a": {"asset_class": "x", "risk_aversion": 1}}}, r"traders\.a\.risk_aversion.* simulated"),
         ({"traders": {"a": {"asset_class": "x", "joint": True}}}, "'trade' is for one asset; joint takes"),

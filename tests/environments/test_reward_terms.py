@@ -11,6 +11,7 @@ from torch import Tensor
 
 from environments.market import adaptive
 from environments.market.config_reward import AdaptiveParams, RewardParams
+from environments.market.env import MarketEnv
 from environments.market.record import MarketRecord
 from environments.market.rewards import Memories, Outcome, begin, drawdown, objectives, reward
 from environments.market.terms.base import averaged, kept, nothing_yet
@@ -321,6 +322,13 @@ def test_an_adaptive_reward_does_not_depend_on_its_unit_and_is_cut():
     assert max(map(abs, paid(1.0, most=0.5))) == 0.5
 
 
+def plain_world(**given: Any) -> MarketEnv:
+    """A random simulated market of short episodes, in which everybody is paid as the terms say."""
+    traders = simulations.params(3)["traders"]
+    paid = {name: {**trader, "joint": False, "risk_aversion": 0.0} for name, trader in traders.items()}
+    return simulations.world(3, traders=paid, horizon=4, reward=given)
+
+
 def test_memory_is_of_the_episode_but_for_counts_and_scale():
     terms = {
         "volatility": 1.0,
@@ -329,8 +337,7 @@ def test_memory_is_of_the_episode_but_for_counts_and_scale():
         "exploration": 1.0,
         "risk_adjusted_return": 1.0,
     }
-    changes = {"horizon": 4, "reward": {"terms": terms, "adaptive": {}}}
-    env = simulations.world(3, **changes)
+    env = plain_world(terms=terms, adaptive={})
     env.reset(seed=0)
     for i in range(8):
         before = env.get_state()["state"]["terms"]
@@ -344,7 +351,7 @@ def test_memory_is_of_the_episode_but_for_counts_and_scale():
 
 
 def test_a_seeded_reset_forgets_everything_and_a_plain_one_the_episode():
-    env = simulations.world(3, reward={"terms": {"exploration": 1.0}, "adaptive": {}})
+    env = plain_world(terms={"exploration": 1.0}, adaptive={})
     env.reset(seed=0)
     env.step(random_actions(env, 0))
     env.reset()
@@ -356,7 +363,7 @@ def test_a_seeded_reset_forgets_everything_and_a_plain_one_the_episode():
 
 
 def test_a_state_from_before_terms_had_a_memory_is_restored():
-    env = simulations.world(5, reward={})
+    env = plain_world()
     env.reset(seed=0)
     state = env.get_state()
     del state["state"]["terms"]
@@ -365,7 +372,7 @@ def test_a_state_from_before_terms_had_a_memory_is_restored():
 
 
 def test_the_market_tells_the_vector_of_its_last_step():
-    env = simulations.world(3, reward={"profit": 2.0, "scale": 10.0, "terms": {"volatility": 0.5}}, horizon=5)
+    env = plain_world(profit=2.0, scale=10.0, terms={"volatility": 0.5})
     with pytest.raises(RuntimeError, match="nothing has been stepped yet"):
         env.objectives()
     env.reset(seed=0)

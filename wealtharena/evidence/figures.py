@@ -47,7 +47,8 @@ def layout(height: int, **more: Any) -> Figure:
 def equity(tracks: Mapping[str, pd.DataFrame]) -> Figure:
     """Value of one unit of capital, team and baselines."""
     data = [_line(name, frame, frame["nav"] / frame["nav"].iloc[0], ".3f") for name, frame in tracks.items()]
-    return {"data": _team_on_top(data), "layout": layout(430, yaxis={"type": "log", "title": "Value of 1 invested"})}
+    axis = {"type": "log", "title": {"text": "Value of 1 invested"}}
+    return {"data": _team_on_top(data), "layout": layout(430, yaxis=axis)}
 
 
 def drawdowns(tracks: Mapping[str, pd.DataFrame]) -> Figure:

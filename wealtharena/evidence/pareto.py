@@ -36,13 +36,13 @@ def pareto(tracks: Mapping[str, Mapping[str, float | None]]) -> Figure:
         axes[f"xaxis{axis}"] = styles["xaxis"] | {
             "domain": [left, left + 0.85 / len(RISKS)],
             "anchor": f"y{axis}",
-            "title": METRICS[risk][0],
+            "title": {"text": METRICS[risk][0]},
             "tickformat": ".0%",
             "nticks": 4,
         }
         axes[f"yaxis{axis}"] = styles["yaxis"] | {"anchor": f"x{axis}", "tickformat": ".0%"}
         data += _panel(_points(tracks, risk), axis, risk)
-    axes["yaxis"]["title"] = METRICS[GAIN][0]
+    axes["yaxis"]["title"] = {"text": METRICS[GAIN][0]}
     return {"data": data, "layout": layout(360, **axes, hovermode="closest")}
 
 
