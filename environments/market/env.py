@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -89,7 +90,7 @@ class MarketEnv(ArrayEnv):
         self._wrong_E: Tensor | None = None
         self._compiled = CompiledStep(self._twin_step) if params.compile else None
         self._record: MarketRecord | None = None
-        self._outcome: tuple[Outcome, Memories] | None = None
+        self._outcome: Callable[[], tuple[Outcome, Memories]] | None = None
 
     # ---- what others may ask
 
@@ -111,7 +112,7 @@ class MarketEnv(ArrayEnv):
         """Each objective of the last step, float64 (E, M), assets then portfolio: see ``rewards.objectives``."""
         if self._outcome is None:
             raise RuntimeError("MarketEnv.objectives: nothing has been stepped yet; call step() or trade() first")
-        outcome, memories = self._outcome
+        outcome, memories = self._outcome()
         return rewards.objectives(outcome, self.params.reward, memories)
 
     @property
@@ -202,11 +203,19 @@ class MarketEnv(ArrayEnv):
             if name not in actions and (name not in self.active() or bool(self.active()[name].any())):
                 raise left_out(name)
         given = typed(actions, self.groups, self.num_envs)
-        stepped = compiled(seed_tensor(self._seed), self._running(), given)
+        before = self._running()
+        stepped = compiled(seed_tensor(self._seed), before, given)
         self._begin(stepped.state)
         self._record, self._wrong_E = stepped.record, stepped.wrong_E
+        self._outcome = partial(self._again, before, given)
         self._refuse_what_was_wrong()
         return stepped.transition
+
+    def _again(self, before: State, actions: Mapping[str, Tensor]) -> tuple[Outcome, Memories]:
+        """The outcome of a compiled step, which does not tell it, and what terms remembered before."""
+        now = self._world.rows(self._seed, before)
+        _, outcome, _ = bar.trade(self._world, before, now, decide(self._world, before, now, actions))
+        return outcome, before.terms
 
     def _twin_step(self, seed: Tensor, state: State, actions: Mapping[str, Tensor]) -> Stepped:
         """The step that is compiled: on another device's terms it looks at no tensor's numbers."""
@@ -296,7 +305,7 @@ class MarketEnv(ArrayEnv):
         ended_E = done_E if self.params.finite else ruined_E
         goes_on = self._world.on_host and not bool(done_E.any())
         self._begin(after if goes_on else choose(done_E, self._fresh(after.episode_E + 1, after.terms), after))
-        self._record, self._outcome = outcome.record, (outcome, before.terms)
+        self._record, self._outcome = outcome.record, lambda: (outcome, before.terms)
         return after, self._paid(before, outcome, reward_EM), ended_E, done_E > ended_E
 
     def _hold_against(self, after: State, orders: Orders) -> None:

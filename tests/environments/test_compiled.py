@@ -21,6 +21,8 @@ from tests.environments.laws import simulations, worlds
 from tests.environments.laws.information import assert_same, outcome
 from tests.environments.markets import market, random_actions
 
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's compiler, about torch
+
 STEPS = 30
 CXX = os.environ.get("CXX", "g++")
 WITH_A_COMPILER = pytest.mark.skipif(shutil.which(CXX) is None, reason=f"needs the C++ compiler {CXX}")
@@ -47,11 +49,13 @@ def only_traced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def assert_close(ones: dict[str, Tensor], others: dict[str, Tensor], what: str) -> None:
+    """Equal to rounding, in units of the largest number."""
     assert ones.keys() == others.keys()
     for name, one in ones.items():
-        torch.testing.assert_close(
-            others[name], one, rtol=1e-6, atol=1e-6 * max(1.0, float(one.abs().max())), msg=f"{name} differs {what}"
-        )
+        assert one.dtype == others[name].dtype
+        error = 1e-6 if one.dtype == torch.float32 else 1e-9
+        size = max(1.0, float(one.to(torch.float64).abs().max()))
+        torch.testing.assert_close(others[name], one, rtol=0, atol=error * size, msg=f"{name} differs {what}")
 
 
 def assert_the_same_game(plain: MarketEnv, other: MarketEnv, seed: int) -> None:
@@ -60,6 +64,7 @@ def assert_the_same_game(plain: MarketEnv, other: MarketEnv, seed: int) -> None:
         actions = random_actions(plain, seed + i)
         assert_close(outcome(plain, actions), outcome(other, actions), f"at step {i}")
         assert_same([plain.active()], [other.active()])
+        assert_close(plain.objectives(), other.objectives(), f"at step {i}")
 
 
 @MAKES
