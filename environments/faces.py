@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import gymnasium as gym
@@ -219,16 +220,14 @@ class _OneCopy:
         return self._deciding
 
     def _set_active(self, active: Mapping[str, Tensor]) -> None:
-        flags = self.numbers(active)
-        self._deciding = {agent for agent in self.seats if flags.get(agent, True)}
+        self._deciding = set(self.seats) - {agent for agent, flag in self.numbers(active).items() if not flag}
 
     def numbers(self, columns: Mapping[str, Tensor]) -> dict[str, Any]:
         """Group -> (1, A) becomes agent -> a number of Python's."""
-        return {
-            agent: number
-            for name, column in columns.items()
-            for agent, number in zip(self.env.groups[name].agent_ids, column.tolist()[0], strict=True)
-        }
+        if not columns:
+            return {}
+        agents = chain.from_iterable(self.env.groups[name].agent_ids for name in columns)
+        return dict(zip(agents, torch.cat(list(columns.values()), dim=1).tolist()[0], strict=True))
 
     def rows(self, columns: Mapping[str, Tensor]) -> Observations:
         """Group -> (1, A, F) becomes agent -> (F,), copied once for each group."""
@@ -245,11 +244,21 @@ def _together(group: Group, actions: Mapping[str, Any], deciding: set[str]) -> T
     missing = [agent for agent in group.agent_ids if agent in deciding and agent not in actions]
     if missing:
         raise ValueError(f"step() was given no action for {missing[0]!r}: every agent that decides needs one")
-    shape = space.shape or ()
-    together = np.zeros((1, len(group.agent_ids), *shape), np.int64 if discrete else np.float32)
-    for place, agent in enumerate(group.agent_ids):
-        if agent in deciding:
-            if np.shape(actions[agent]) != shape:
-                raise ValueError(f"the action of {agent!r} has shape {np.shape(actions[agent])}, its space is {space}")
-            together[0, place] = actions[agent]
+    shape, kind = space.shape or (), np.int64 if discrete else np.float32
+    nothing = np.zeros(shape, kind)
+    said = [actions[agent] if agent in deciding else nothing for agent in group.agent_ids]
+    try:
+        together = np.array([said], kind)
+    except ValueError:  # shapes that do not go together, or no numbers
+        _check_shapes(group, said)
+        raise
+    if together.shape != (1, len(said), *shape):
+        _check_shapes(group, said)
     return torch.from_numpy(together)
+
+
+def _check_shapes(group: Group, said: Sequence[Any]) -> None:
+    space = group.action_space
+    for agent, action in zip(group.agent_ids, said, strict=True):
+        if np.shape(action) != (space.shape or ()):
+            raise ValueError(f"the action of {agent!r} has shape {np.shape(action)}, its space is {space}")
