@@ -17,6 +17,7 @@ from tests.environments.laws.faults import (
     carry_only_at_exit,
     centred_on_the_batch,
     costs_paid_out,
+    counted_together,
     drawn_anew,
     each_bar_a_day,
     filled_at,
@@ -36,6 +37,7 @@ from tests.environments.laws.faults import (
     starts_by_the_number_of_copies,
     tired,
     trades_on_every_bar,
+    without_memory,
     without_short_proceeds,
     without_the_last_step,
 )
@@ -119,7 +121,7 @@ FAULTS = [
         response.an_action_moves_its_own_reward,
         rewards,
         "reward",
-        result(lambda found, *_: -found),
+        result(lambda found, *_: (-found[0], found[1])),
     ),
     Fault(
         "no cap on targets", accounts.exposures_are_feasible, risk, "capped", instead(lambda weight_EN, *_: weight_EN)
@@ -167,10 +169,12 @@ FAULTS = [
     Fault("later episodes earn more", information.nothing_hidden_acts, bar, "trade", result(later_episodes_earn_more)),
     Fault("the rich pay less", information.nothing_hidden_acts, bar, "trade", result(rich_pay_less)),
     Fault("old scores are paid", information.nothing_hidden_acts, bar, "trade", result(looks_at_old_scores)),
+    Fault("terms forget in between", information.the_state_decides, env, "restored", result(without_memory)),
     Fault("the seed is not all", copies.a_seed_decides, panel_feed, "uniform", drawn_anew),
     Fault("observations share a buffer", copies.a_seed_decides, env, "observe", in_one_buffer),
     Fault("copies share a purse", copies.a_copy_is_alone, ledger, "settle", result(a_shared_purse)),
     Fault("rewards centred on the batch", copies.a_copy_is_alone, rewards, "reward", result(centred_on_the_batch)),
+    Fault("terms remember all copies", copies.a_copy_is_alone, rewards, "reward", result(counted_together)),
     Fault("starts hang on E", copies.a_copy_is_alone, PanelFeed, "span", starts_by_the_number_of_copies),
 ]
 

@@ -53,8 +53,8 @@ def given_shares(found, *_):
 
 
 def flat_later_on(original):
-    def fresh(self, episode_E):
-        state = original(self, episode_E)
+    def fresh(self, episode_E, remembered):
+        state = original(self, episode_E, remembered)
         first_E1 = (episode_E == 0).unsqueeze(1)
         shares_EN = torch.where(first_E1, state.book.shares_EN, 0.0)
         value_EN = shares_EN * state.book.price_EN
@@ -71,7 +71,7 @@ def without_interest(found, record, *_):
 
 
 def at_every_step(original):
-    return lambda outcome, params: original(replace(outcome, last_E=torch.ones_like(outcome.last_E)), params)
+    return lambda outcome, *given: original(replace(outcome, last_E=torch.ones_like(outcome.last_E)), *given)
 
 
 def of_what_was_held(original):

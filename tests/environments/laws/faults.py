@@ -203,7 +203,17 @@ def a_shared_purse(found, *_):
 
 
 def centred_on_the_batch(found, *_):
-    return found - found.mean(0, keepdim=True)
+    reward_EM, memories = found
+    return reward_EM - reward_EM.mean(0, keepdim=True), memories
+
+
+def counted_together(found, *_):
+    reward_EM, memories = found
+    return reward_EM, tuple(tuple(part.mean(0).expand_as(part) for part in memory) for memory in memories)
+
+
+def without_memory(state, *_):
+    return replace(state, terms=tuple(tuple(torch.zeros_like(part) for part in memory) for memory in state.terms))
 
 
 def starts_by_the_number_of_copies(original):
