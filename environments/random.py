@@ -85,9 +85,9 @@ def _shifted(word: Tensor, bits: int) -> Tensor:
     return (word >> bits) & ((1 << (64 - bits)) - 1)
 
 
-def seed_tensor(seed: int) -> Tensor:
+def seed_tensor(seed: Seed) -> Tensor:
     """A seed for a compiled function, in which an integer would be a constant: int64 of no dimensions."""
-    return torch.tensor(_signed(seed))
+    return seed if isinstance(seed, Tensor) else torch.tensor(_signed(seed))
 
 
 def _signed(word: int) -> int:

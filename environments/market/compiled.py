@@ -91,7 +91,7 @@ class CompiledStep:
         flat(*tensors)  # once as it is, so that what it keeps for later (see ``scalars``) is not made while tracing
         apart = [tensor.clone() for tensor in tensors]  # a tensor that is given twice would be traced as one input
         try:
-            called: Callable[..., tuple[Tensor, ...]] = compiled_graph(make_fx(flat)(*apart), apart)
+            called: Callable[..., tuple[Tensor, ...]] = compiled_graph(make_fx(flat)(*apart), [*apart])
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0]
             raise DataError(f"compile: torch could not compile the step ({reason}); set compile: false") from error

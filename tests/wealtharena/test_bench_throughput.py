@@ -4,6 +4,7 @@ import io
 import json
 import mmap
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from typer.testing import CliRunner, Result
 
 from environments.checks import check_array_env
 from policies.rollout import Rollout
-from wealtharena.bench import cli, memory, performance, scaling, throughput, timing
+from wealtharena.bench import cli, market_speed, memory, performance, scaling, throughput, timing
 from wealtharena.bench.cases import CASES
 from wealtharena.bench.contest import GUESSING, MEMBER, market, stock_config, team_config, traders_only
 from wealtharena.bench.end_to_end import Setting, TrainingPlan, ceiling, compare_returns
@@ -30,7 +31,7 @@ from wealtharena.bench.population import PopulationPlan, compared
 from wealtharena.bench.requirements import SCALING, THROUGHPUT, Requirement, find, measured
 from wealtharena.bench.samplers import SamplersPlan
 from wealtharena.bench.sampling import SamplingPlan, stock_sampler, team_sampler
-from wealtharena.bench.sheets import MISSED, verdicts
+from wealtharena.bench.sheets import MISSED, throughput_sheets, verdicts
 from wealtharena.bench.table import sheet_table
 from wealtharena.bench.team_shares import SharesPlan, shares
 from wealtharena.bench.timing import Samples, Stopwatch, in_turn, rate
@@ -41,7 +42,16 @@ ROOT = Path(__file__).parents[2]
 TINY = throughput.ThroughputPlan(
     SamplingPlan(stock_copies=(1, 2), team_copies=(4,), seconds=0.0, rounds=2),
     TrainingPlan(stock=(Setting(16),), team=Setting(64), batch=512, iterations=1, bare_seconds=0.0, rounds=2),
-    MarketPlan(assets=(5, 1), copies=(1, 4), histories=(250, 400), history_copies=4, steps=16, seconds=0.0, rounds=2),
+    MarketPlan(
+        assets=(5, 1),
+        copies=(1, 4),
+        histories=(250, 400),
+        history_copies=4,
+        steps=16,
+        seconds=0.0,
+        rounds=2,
+        forms=("plain",),
+    ),
     SharesPlan(changes=("sampling={envs_per_runner: 4, fragment: 8}",), warm=1, rounds=1),
 )
 TINY_SCALING = scaling.ScalingPlan(
@@ -214,6 +224,27 @@ def test_returns_are_the_same_within_their_noise() -> None:
 
 
 # ---- the market
+
+
+def test_the_faster_form_of_each_case_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    speeds = {"plain": {"copies_1": 1.0, "face": 5.0}, "compiled": {"copies_1": 4.0, "face": 3.0}}
+    subjects = {
+        f"{form}.assets_1.{case}": partial(float, rate) for form in speeds for case, rate in speeds[form].items()
+    }
+    subjects |= {f"history_{bars}": partial(float, bars) for bars in (500, 6_000)}
+    monkeypatch.setattr(market_speed, "_subjects", lambda *_: subjects)
+    monkeypatch.setattr(market_speed, "_forms", lambda *_: tuple(speeds))
+    found = market_speed.measure_market(MarketPlan(assets=(1,), steps=8, rounds=1))
+    assert found["assets_1"] == {"copies_1": 4.0, "face": 5.0}
+    assert found["forms"] == {form: {"assets_1": rates} for form, rates in speeds.items()}
+    tables = {sheet.columns[0]: sheet.rows for sheet in throughput_sheets({"device": "cpu", "market": found})}
+    assert tables["market alone, steps/s"] == (("1 asset", "1", "5"), ("1 asset, compiled", "4", "3"))
+
+
+def test_where_nothing_can_be_compiled_the_plain_form_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert market_speed._forms(MarketPlan(), "cpu") == ("plain",)
+    assert market_speed._forms(MarketPlan(), "cuda") == ("plain",)
 
 
 def test_everything_is_on() -> None:

@@ -56,12 +56,13 @@ class Arena:
         return self.build(1).groups
 
 
-def market(assets: int, *, bars: int = 1_000) -> Arena:
+def market(assets: int, *, bars: int = 1_000, compiled: bool = False) -> Arena:
     """A market with every cost, cap and reward term of a panel on, an allocator, and traders of all kinds.
 
     Args:
         assets: How many; spread over the five classes, or all in one if they are few.
         bars: Length of the history.
+        compiled: Its steps are (``MarketParams.compile``).
     """
     classes = _classes(assets)
     held = {name: len(range(index, assets, len(classes))) for index, name in enumerate(classes)}
@@ -72,6 +73,7 @@ def market(assets: int, *, bars: int = 1_000) -> Arena:
         "linear_impact": {"temporary": 1e-6},
         "cash_rate": 0.02,
         "reward": {"cost": 0.1, "drawdown": 0.5},
+        "compile": compiled,
     }
     return Arena(MarketEnv, params)
 

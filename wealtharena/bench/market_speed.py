@@ -14,11 +14,14 @@ import torch
 from torch import Tensor
 
 from environments.base import ArrayEnv
+from environments.errors import DataError
 from environments.faces import MultiAgentFace
+from environments.market.compiled import check_compiler
 from wealtharena.bench.contest import Arena, market
 from wealtharena.bench.memory import resident
 from wealtharena.bench.timing import Measure, Samples, in_turn, rate
 
+FORMS = {"plain": False, "compiled": True}  # -> ``MarketParams.compile``
 ACTION_SETS = 8  # drawn beforehand and used again and again: drawing them is no part of a step
 
 
@@ -34,6 +37,7 @@ class MarketPlan:
         steps: Steps over which memory must not grow.
         seconds: Of one measurement.
         rounds: Measurements that count.
+        forms: Of ``FORMS``; what cannot be compiled is measured in its plain form.
     """
 
     assets: Sequence[int] = (30, 1)
@@ -43,14 +47,17 @@ class MarketPlan:
     steps: int = 2_000
     seconds: float = 1.0
     rounds: int = 5
+    forms: Sequence[str] = tuple(FORMS)
 
 
 def measure_market(plan: MarketPlan, device: str = "cpu") -> dict[str, Any]:
-    """The part ``market`` of the document; rates are environment steps per second."""
-    found = in_turn(_subjects(plan, device), plan.rounds)
+    """The part ``market`` of the document; rates are environment steps per second, of the faster form and of each."""
+    forms = _forms(plan, device)
+    found = in_turn(_subjects(plan, forms, device), plan.rounds)
     short, long = (found.pop(_history(bars)) for bars in plan.histories)
-    parts = {f"assets_{assets}": _of_assets(assets, found) for assets in plan.assets}
-    return parts | {
+    parts = {form: {f"assets_{n}": _medians(f"{form}.assets_{n}.", found) for n in plan.assets} for form in forms}
+    return _fastest(list(parts.values())) | {
+        "forms": parts,
         "samples": {name: list(samples.values) for name, samples in found.items()},
         "history": {"bars": list(plan.histories), "cost_ratio": short.median / long.median}
         | {"short": short.as_dict(), "long": long.as_dict()},
@@ -58,18 +65,32 @@ def measure_market(plan: MarketPlan, device: str = "cpu") -> dict[str, Any]:
     }
 
 
-def _of_assets(assets: int, found: Mapping[str, Samples]) -> dict[str, float]:
-    """What follows ``assets_<n>.`` -> the median."""
-    prefix = f"assets_{assets}."
+def _forms(plan: MarketPlan, device: str) -> Sequence[str]:
+    """The plain one alone where nothing can be compiled."""
+    try:
+        check_compiler(device)
+    except DataError:
+        return ("plain",)
+    return plan.forms
+
+
+def _fastest(forms: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, Any]:
+    """The best rate of each case."""
+    return {size: {case: max(form[size][case] for form in forms) for case in cases} for size, cases in forms[0].items()}
+
+
+def _medians(prefix: str, found: Mapping[str, Samples]) -> dict[str, float]:
+    """What follows the prefix -> the median."""
     return {name.removeprefix(prefix): found[name].median for name in found if name.startswith(prefix)}
 
 
-def _subjects(plan: MarketPlan, device: str) -> dict[str, Measure]:
+def _subjects(plan: MarketPlan, forms: Sequence[str], device: str) -> dict[str, Measure]:
     subjects: dict[str, Measure] = {}
-    for assets in plan.assets:
+    for assets, form in itertools.product(plan.assets, forms):
+        arena, name = market(assets, compiled=FORMS[form]), f"{form}.assets_{assets}"
         for copies in plan.copies:
-            subjects[f"assets_{assets}.copies_{copies}"] = _timed(stepper(market(assets).build(copies, device)), plan)
-        subjects[f"assets_{assets}.face"] = _timed(face_stepper(market(assets)), plan)
+            subjects[f"{name}.copies_{copies}"] = _timed(stepper(arena.build(copies, device)), plan)
+        subjects[f"{name}.face"] = _timed(face_stepper(arena), plan)
     for bars in plan.histories:
         env = market(plan.assets[0], bars=bars).build(plan.history_copies, device)
         subjects[_history(bars)] = _timed(stepper(env), plan)

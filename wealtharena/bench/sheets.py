@@ -138,9 +138,11 @@ def _sizes(document: Document) -> dict[str, Mapping[str, float]]:
 
 
 def _markets(document: Document) -> Iterator[Row]:
-    for key, found in _sizes(document).items():
-        cells = (figures(found[copies]) for copies in (*_copy_keys(document), "face"))
-        yield _count(int(key.removeprefix("assets_")), "asset", "assets"), *cells
+    for form, sizes in document.get("market", {}).get("forms", {"plain": _sizes(document)}).items():
+        for key, found in sizes.items():
+            what = _count(int(key.removeprefix("assets_")), "asset", "assets")
+            cells = (figures(found[copies]) for copies in (*_copy_keys(document), "face"))
+            yield what if form == "plain" else f"{what}, {form}", *cells
 
 
 def _shares(document: Document) -> Iterator[Row]:

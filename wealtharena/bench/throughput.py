@@ -41,7 +41,7 @@ class ThroughputPlan:
 QUICK = ThroughputPlan(
     SamplingPlan(stock_copies=(8, 64), team_copies=(256,), seconds=0.5, rounds=3),
     TrainingPlan(stock=(Setting(64),), iterations=2, bare_seconds=0.5, rounds=3),
-    MarketPlan(steps=400, seconds=0.2, rounds=3),
+    MarketPlan(steps=400, seconds=0.2, rounds=3, forms=("plain",)),  # to compile takes minutes
     SharesPlan(warm=2, rounds=1),
 )
 
