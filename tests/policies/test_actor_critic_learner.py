@@ -201,13 +201,14 @@ def test_accumulated_minibatches_are_one_of_all_their_rows(algorithm, kind):
 @ALL_ALGORITHMS
 @BOTH_KINDS
 def test_bf16_is_near_and_leaves_parameters_in_float32(algorithm, kind):
-    spaces, rows = {"a": SPACES[kind]}, drawn(kind, 64, 1)
+    count = 512  # clipping has kinks: among few rows, one that comes to lie beyond them turns the mean
+    spaces, rows = {"a": SPACES[kind]}, drawn(kind, count, 1)
     exact, rough = build(algorithm, spaces), build(algorithm, spaces, options=LearnerOptions(precision="bf16"))
     gradients = []
     for learner in (exact, rough):
         scatter(learner, "a", 1)
         (stack,) = learner._stacks
-        batch = {key: column.unsqueeze(0) for key, column in learner._stacked_rows("a", [tensors(rows)], 64).items()}
+        batch = {key: column.unsqueeze(0) for key, column in learner._stacked_rows("a", [tensors(rows)], count).items()}
         gradients.append(learner._gradient(stack, batch, weight=1.0))
     assert gradients[1].dtype == torch.float32
     assert not torch.equal(*gradients)

@@ -221,6 +221,7 @@ def test_a_log_that_goes_on_has_neither_gap_nor_double(tmp_path: Path) -> None:
             log.write({"iteration": iteration, "a": 1.0})
     with log.csv.open("a") as file:
         file.write("6,0.")  # the process died here
+    time.sleep(1.0)  # TensorBoard orders files by the second in which they were begun
     with MetricsLog(tmp_path, after=3) as log:
         for iteration in (4, 5):
             log.write({"iteration": iteration, "a": 2.0})
