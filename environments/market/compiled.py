@@ -18,6 +18,7 @@ import gymnasium as gym
 import torch
 from torch import Tensor
 from torch._inductor import compile as compiled_graph
+from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from environments.base import Group, Transition
@@ -91,11 +92,20 @@ class CompiledStep:
         flat(*tensors)  # once as it is, so that what it keeps for later (see ``scalars``) is not made while tracing
         apart = [tensor.clone() for tensor in tensors]  # a tensor that is given twice would be traced as one input
         try:
-            called: Callable[..., tuple[Tensor, ...]] = compiled_graph(make_fx(flat)(*apart), [*apart])
-        except RuntimeError as error:
+            called: Callable[..., tuple[Tensor, ...]] = compiled_graph(_reshaping(make_fx(flat)(*apart)), [*apart])
+        except Exception as error:  # torch's compiler, and the C++ compiler through it, may raise anything
             reason = str(error).strip().splitlines()[0]
             raise DataError(f"compile: torch could not compile the step ({reason}); set compile: false") from error
         return called
+
+
+def _reshaping(graph: GraphModule) -> GraphModule:
+    """The graph without views: how tensors lie in memory is for the compiler to say, and a view may not fit that."""
+    for node in graph.graph.nodes:
+        if node.target is torch.ops.aten.view.default:
+            node.target = torch.ops.aten.reshape.default
+    graph.recompile()
+    return graph
 
 
 def typed(actions: Mapping[str, Tensor], groups: Mapping[str, Group], copies: int) -> dict[str, Tensor]:
