@@ -202,8 +202,8 @@ def test_exploration_counts_where_the_column_was():
 
 
 def test_exploration_tells_a_lively_bar_from_a_calm_one():
-    """The first is as its deviation, the second and the third 0, the last 1.5 of it."""
-    assert of_returns("exploration", 0.01, 0.0, 0.0, 0.01) == pytest.approx([1.0, 1.0, 2**-0.5, 1.0])
+    """The first is as its deviation, the second and the third 0, the last 1.8 of it."""
+    assert of_returns("exploration", 0.01, 0.0, 0.0, 0.02) == pytest.approx([1.0, 1.0, 2**-0.5, 1.0])
 
 
 RANGES = {

@@ -10,7 +10,7 @@ from environments.base import Params as Parameters
 from environments.market.rewards import Outcome
 from environments.market.terms.base import Memory, Remembering, averaged, kept, nothing_yet
 
-LEVELS = (0.5, 1.0, 2.0)  # of a bar's return in running deviations: calm, quiet, lively, wild
+LEVELS = (0.5, 1.5, 3.0)  # of a bar's return in running deviations; not 1, which the first bar is up to rounding
 LEAST = 1e-12  # of a deviation, for a division
 
 
@@ -18,7 +18,7 @@ class Exploration(Remembering):
     """1 / sqrt(n), n the bars so far in which the column was where it is now, this one with them.
 
     Where it is: how much it holds (``positions`` equal parts of a signed exposure from -1 to 1, more counts as that)
-    and how lively it is (the bar's absolute return in running deviations: up to 0.5, 1, 2, above). Counts of states
+    and how lively it is (the bar's absolute return in running deviations: up to 0.5, 1.5, 3, above). Counts of states
     (Strehl and Littman 2008, "An analysis of model-based interval estimation for Markov decision processes"; Bellemare
     et al. 2016, "Unifying count-based exploration and intrinsic motivation"). Each copy counts for itself, for none may
     act on another, and over all its episodes.
