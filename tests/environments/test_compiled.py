@@ -74,9 +74,8 @@ def test_what_is_traced_is_the_same_game(make: Make, seed: int, only_traced: Non
 
 
 @WITH_A_COMPILER
-@pytest.mark.parametrize(("make", "seed"), [(of_a_panel, 3), (simulated, 4)], ids=["of_a_panel", "simulated"])
-def test_what_is_compiled_is_the_same_game(make: Make, seed: int) -> None:
-    assert_the_same_game(make(seed), make(seed, compile=True), seed)
+def test_what_is_compiled_is_the_same_game() -> None:
+    assert_the_same_game(of_a_panel(3), of_a_panel(3, compile=True), 3)
 
 
 # ---- one compiled market, and what must hold of it
