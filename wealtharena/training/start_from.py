@@ -66,5 +66,5 @@ def _network_difference(learned: Learned, algorithm: Algorithm) -> str | None:
         return None
     return (
         f"its networks are others: {key} is {there.get(key, 'missing')} there and {here.get(key, 'missing')} here; "
-        "give the member the algorithm and the hidden, activation and normalize_observations of its training"
+        "give the member the algorithm and the hidden, activation, network and normalize_observations of its training"
     )
