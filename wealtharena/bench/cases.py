@@ -127,7 +127,7 @@ CASES: tuple[Case, ...] = (
     Case("g1", G1, _alone(A2C, Required(0.95, quick=0.9), lr=2e-3, gamma=0.95, entropy_coeff=0.0, minibatch_size=1600),
          env_steps=512_000, quick_steps=256_000),
     Case("g1", G1_NARROW, _alone(SAC, Required(0.98, quick=0.8), actor_lr=1e-3, critic_lr=1e-3, temperature_lr=3e-3,
-                                 gamma=0.93, hidden=(64, 64), activation="tanh", tau=0.01, initial_temperature=0.02,
+                                 gamma=0.93, hidden=(256, 256), activation="tanh", tau=0.01, initial_temperature=0.02,
                                  updates_per_step=4.0, replay_size=100_000, normalize_observations=False),
          env_steps=128_000, quick_steps=32_000, copies=64),
     Case("g3", G3, _alone(PPO, Required(0.95, quick=0.8), lr=1e-3, gamma=0.95, epochs=6, minibatch_size=1600),

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 from environments.base import ArrayEnv, Transition
-from wealtharena.team.policy import Policy
 
 Act = Callable[[Tensor], Tensor]
 """Observations (E, A, F) of one group -> actions (E, A) or (E, A, U)."""
+
+
+class Player(Protocol):
+    """A group of agents that remember their episodes, as ``wealtharena.team.policy.Player`` does."""
+
+    def act(self, obs: Tensor, active: Tensor | None = None) -> Tensor:
+        """Actions for observations (E, A, F) of those who decide, ``active`` (E, A)."""
+
+    def forget(self, ended: Tensor) -> None:
+        """Agents whose episode ended, (E, A), begin anew."""
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """A policy that remembers. Evidence needs no Ray, so that the platform's own class cannot be named here."""
+
+    def player(self, copies: int, agents: int, *, device: str) -> Player:
+        """A group of agents that have this policy, at the beginning of episodes."""
 
 
 class Playing:
@@ -19,11 +37,14 @@ class Playing:
     def __init__(self, env: ArrayEnv, policies: Mapping[str, Act]) -> None:
         """Takes a policy for each group; any function of observations is one that remembers nothing."""
         self._env, self._policies = env, policies
-        self._players = {
-            name: policy.player(env.num_envs, len(env.groups[name].agent_ids), device=env.device)
-            for name, policy in policies.items()
-            if isinstance(policy, Policy)
-        }
+        self._players = {name: player for name, policy in policies.items() if (player := self._player(name, policy))}
+
+    def _player(self, name: str, policy: object) -> Player | None:
+        """Who plays a group with a policy that remembers."""
+        if not isinstance(policy, Policy):
+            return None
+        env = self._env
+        return policy.player(env.num_envs, len(env.groups[name].agent_ids), device=env.device)
 
     def actions(self, obs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What all groups do."""
