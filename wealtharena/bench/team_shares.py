@@ -66,8 +66,6 @@ def watched(team: Team) -> Stopwatch:
             watch.watch("inference", runner.module[name], "compute_values")
     for family, learners in team.learner_group.children.items():
         watch.watch(f"update_{family}", learners, "update")
-    for family, learners in team.learner_group.children.items():
-        watch.watch(f"update_{family}", learners, "update")
     watch.watch("sync_weights", team.env_runner_group, "sync_weights")
     return watch
 
