@@ -149,7 +149,7 @@ def test_two_learners_update_from_replay_as_one(name):
         losses = []
         for trainer, learners in zip(trainers, (one, two), strict=True):
             assert isinstance(trainer, ReplayTrainer)
-            trainer._buffer.add(transitions(space, 100))
+            trainer._experience._buffer.add(transitions(space, 100))
             results = trainer._update(learners, 5, 1, env_steps=1)
             losses.append(mean_loss(results, "a"))
         assert losses[0] == pytest.approx(losses[1], rel=1e-4, abs=1e-5)

@@ -13,9 +13,9 @@ from wealtharena.agents import agent
 PROMISED = {
     "Agent": {
         "action_space", "algorithm", "asset_class", "create", "env_steps", "evaluate", "feature_names", "learned",
-        "learning_curve", "load", "name", "predict", "save", "train",
+        "learning_curve", "load", "name", "predict", "reset", "save", "train",
     },
-    "AgentTeam": {"get", "items", "keys", "predict", "save", "values"},
+    "AgentTeam": {"get", "items", "keys", "predict", "reset", "save", "values"},
 }  # fmt: skip
 
 
