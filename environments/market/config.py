@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from environments.base import Params
 from environments.market.config_data import DataParams, WindowParams
 from environments.market.config_reward import RewardParams
+from environments.market.config_risk import RiskParams
 
 Action = Literal["trade", "levels", "continuous", "adjust", "quotes"]
 Sizing = Literal["weights", "shares"]
@@ -92,22 +93,6 @@ class FusionParams(Params):
 
     half_life: float = Field(60.0, gt=0)
     temperature: float = Field(0.05, gt=0)
-
-
-class RiskParams(Params):
-    """Caps on targets, as shares of the value of the portfolio.
-
-    Attributes:
-        max_position: Of one asset, long or short.
-        max_class: Of the sum of absolute weights in one class.
-        max_gross: Of the sum of absolute weights; above 1 it is leverage.
-        shorting: The classes that may be sold short; null: all.
-    """
-
-    max_position: float = Field(0.25, gt=0, le=20)
-    max_class: float = Field(0.6, gt=0, le=20)
-    max_gross: float = Field(1.0, gt=0, le=20)
-    shorting: tuple[str, ...] | None = None
 
 
 class CostParams(Params):
