@@ -26,15 +26,16 @@ class MixedTeam(Problem):
     """Each trader against the best policy of its own market, the allocator against Kelly's budgets for these traders.
 
     All scores are expected log returns per bar, of a trader's sleeve or of the portfolio. Traders are judged under
-    equal budgets: a sleeve that changes its size is a cost of the allocator's making. The allocator's optimum depends
-    on what the traders have become: their returns are measured, and the best fixed budgets follow (``best_budgets``).
+    equal budgets: a sleeve that changes its size is a cost of the allocator's making. The best policies of all play at
+    once: traders have nothing in common but the costs and the ruin of one portfolio, which move a share by thousandths.
+    The allocator's optimum depends on what the traders have become: their returns are measured, and the best fixed
+    budgets follow (``best_budgets``).
 
     Attributes:
         market: The market.
     """
 
     market: TeamMarket = field(default_factory=TeamMarket)
-    follows_team = True
 
     def params(self) -> MarketParams:
         """See ``Problem``."""
@@ -42,15 +43,15 @@ class MixedTeam(Problem):
 
     def yardsticks(self, env: MarketEnv, team: Reference) -> Mapping[str, Yardstick]:
         """One for each group."""
-        best, equal = self.market.references(env), self._equal(team)
+        equal, best = self._equal(team), self._equal(_each(self.market.references(env)))
         found = {
-            name: Yardstick(member.optimum, _instead(equal, name, best[name]), None, self._score(name), judged=equal)
+            name: Yardstick(member.optimum, best, None, self._score(name), judged=equal)
             for name, member in self.market.members.items()
         }
         budget_K, growth = self._kelly(env, equal)
         fixed_K = _action(budget_K, env.params.allocator or AllocatorParams()).to(env.device)
         kelly = _instead(team, ALLOCATOR, lambda obs_E1F: fixed_K.expand(len(obs_E1F), 1, -1))
-        return found | {ALLOCATOR: Yardstick(growth, kelly, None, self._score(ALLOCATOR))}
+        return found | {ALLOCATOR: Yardstick(growth, kelly, None, self._score(ALLOCATOR), follows_team=True)}
 
     def _equal(self, team: Reference) -> Reference:
         """The team under equal budgets."""
@@ -95,6 +96,15 @@ class _Score:
 
     def __call__(self, rewards: Rewards) -> Tensor:
         return rewards[self.group][BURN_IN:].mean(0) / self.scale
+
+
+def _each(members: Mapping[str, MemberReference]) -> Reference:
+    """A policy for each group."""
+
+    def act(obs: Observations) -> Actions:
+        return {name: member(obs[name]) for name, member in members.items()}
+
+    return act
 
 
 def _instead(team: Reference, group: str, other: MemberReference) -> Reference:

@@ -27,6 +27,8 @@ class Yardstick:
         base: The policy whose score is 0% of the optimum; None: a score of 0 is.
         score: The score of each copy's episode, (E,), from the rewards; more is better.
         judged: What is held against it; None: the team as it is.
+        follows_team: The best policy and the base depend on what the team has learnt, as those of an allocator over
+            trained members do.
     """
 
     optimum: float
@@ -34,16 +36,11 @@ class Yardstick:
     base: Reference | None
     score: Callable[[Rewards], Tensor]
     judged: Reference | None = None
+    follows_team: bool = False
 
 
 class Problem(abc.ABC):
-    """A market whose best scores are known; each score has a name, that of the group whose learning it judges.
-
-    Attributes:
-        follows_team: The references depend on what the team has learnt, as of an allocator over trained members.
-    """
-
-    follows_team = False
+    """A market whose best scores are known; each score has a name, that of the group whose learning it judges."""
 
     @abc.abstractmethod
     def params(self) -> MarketParams:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from environments.market.env import MarketEnv
 from environments.market.planted.base import Actions, Observations, Reference
 from wealtharena.bench.cases import Case
-from wealtharena.bench.problem import Problem, Yardstick, play
+from wealtharena.bench.problem import Problem, Rewards, play
 from wealtharena.bench.share import Point, Share
 from wealtharena.evidence.episodes import FIRST_SEED
 from wealtharena.evidence.track import FloatArray
@@ -71,21 +72,21 @@ class Judge:
 
     def shares(self, team: Reference) -> dict[str, Share]:
         """The share of each score."""
-        found = play(self._env, team, seed=self._seed)
+
+        @cache
+        def played(policy: Reference) -> Rewards:
+            return play(self._env, policy, seed=self._seed)
+
         shares = {}
         for name, yardstick in self._problem.yardsticks(self._env, team).items():
             self.optimum[name] = yardstick.optimum
-            if name not in self._known or self._problem.follows_team:
-                best_E = _array(yardstick.score(play(self._env, yardstick.optimal, seed=self._seed)))
-                self._known[name] = best_E, self._base(yardstick, best_E)
-            judged = found if yardstick.judged is None else play(self._env, yardstick.judged, seed=self._seed)
-            shares[name] = Share.of(_array(yardstick.score(judged)), *self._known[name])
+            if name not in self._known or yardstick.follows_team:
+                best_E = _array(yardstick.score(played(yardstick.optimal)))
+                base_E = None if yardstick.base is None else _array(yardstick.score(played(yardstick.base)))
+                self._known[name] = best_E, np.zeros_like(best_E) if base_E is None else base_E
+            judged_E = _array(yardstick.score(played(yardstick.judged or team)))
+            shares[name] = Share.of(judged_E, *self._known[name])
         return shares
-
-    def _base(self, yardstick: Yardstick, best_E: FloatArray) -> FloatArray:
-        if yardstick.base is None:
-            return np.zeros_like(best_E)
-        return _array(yardstick.score(play(self._env, yardstick.base, seed=self._seed)))
 
 
 def run_trial(case: Case, plan: Plan, seed: int) -> Outcome:
