@@ -368,7 +368,8 @@ def test_scaling_is_measured(tiny: None, tmp_path: Path) -> None:
     few, many = found["agents"]["agents_5"], found["agents"]["agents_10"]
     assert found["agents"]["cost_ratio"] == many["microseconds"]["median"] / few["microseconds"]["median"]
     assert few["stored_bytes"] == pytest.approx(many["stored_bytes"])
-    assert found["runners"]["ratio"] == 1  # of the most samplers, here one, to one
+    assert found["runners"]["ratio"] == found["runners"]["alone_ratio"] == 1  # of the most samplers, here one, to one
+    assert "1, waiting for nobody" in result.output
     assert found["runners"]["copied_bytes"] == 0 < found["runners"]["fragment_bytes"]
     assert found["runners"]["weight_syncs"] == 1
 

@@ -29,20 +29,27 @@ class SamplersPlan:
 
     runners: Sequence[int] = (0, 1, 2)
     assets: int = 30
-    copies: int = 256
-    fragment: int = 32
+    copies: int = 64
+    fragment: int = 64
     seconds: float = 3.0
     rounds: int = 5
 
 
 def measure_runners(plan: SamplersPlan) -> dict[str, Any]:
-    """The part ``runners`` of the document: agent-steps per second of sampling alone. Ray must run."""
+    """The part ``runners`` of the document: agent-steps per second of sampling alone. Ray must run.
+
+    ``alone`` is what the machine allows: the same samplers at the same time, handing nothing over and waiting for
+    nobody. Two processes that share memory bandwidth do less than twice as much as one.
+    """
     with _teams(plan) as teams:
-        found = in_turn({str(n): _timed(team, plan) for n, team in teams.items()}, plan.rounds)
         most = max(plan.runners)
+        rates = {f"runners_{n}": _timed(team, plan) for n, team in teams.items()}
+        alone = {f"alone_{n}": _by_themselves(teams[n], plan) for n in sorted({1, most})}
+        found = in_turn(rates | alone, plan.rounds)
         return {
-            "ratio": found[str(most)].median / found["1"].median,
-            **{f"runners_{name}": samples.as_dict() for name, samples in found.items()},
+            "ratio": found[f"runners_{most}"].median / found["runners_1"].median,
+            "alone_ratio": found[f"alone_{most}"].median / found["alone_1"].median,
+            **{name: samples.as_dict() for name, samples in found.items()},
             **_traffic(teams[most]),
         }
 
@@ -67,6 +74,15 @@ def _timed(team: Team, plan: SamplersPlan) -> Measure:
 
     work()
     return lambda: rate(work, plan.seconds)
+
+
+def _by_themselves(team: Team, plan: SamplersPlan) -> Measure:
+    """The remote samplers' own rates, added up."""
+
+    def work(runner: Any) -> float:
+        return rate(lambda: agent_steps(runner.sample()), plan.seconds)
+
+    return lambda: sum(team.env_runner_group.foreach_env_runner(work, local_env_runner=False))
 
 
 def sampled(team: Team) -> list[Fragment]:

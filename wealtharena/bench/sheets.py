@@ -10,6 +10,7 @@ from wealtharena.bench.requirements import CUDA, SCALING, THROUGHPUT, Requiremen
 
 MISSED = "MISSED"
 BUSY = 1.0  # load: so many processes were running, on average, before a measurement began
+SAMPLERS = {"runners": "", "alone": ", waiting for nobody"}
 Row = tuple[str, ...]
 Document = Mapping[str, Any]
 
@@ -164,5 +165,6 @@ def _agents(document: Document) -> Iterator[Row]:
 
 def _runners(document: Document) -> Iterator[Row]:
     for key, found in document.get("runners", {}).items():
-        if key.startswith("runners_"):
-            yield key.removeprefix("runners_"), figures(found["median"])
+        kind, _, number = key.partition("_")
+        if kind in SAMPLERS and number.isdigit():
+            yield number + SAMPLERS[kind], figures(found["median"])
