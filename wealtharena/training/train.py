@@ -66,14 +66,14 @@ def train(experiment: Experiment, run: RunDir, *, view: View, stop: Stop) -> Out
     team = _restored(last) if last else team_config(experiment).build_algo()
     mark = last.mark if last else Mark()
     try:
-        provenance = read_provenance(last.path) if last else _started(team, experiment)
+        provenance = read_provenance(last.path) if last else begun(team, experiment)
         with MetricsLog(run.metrics, after=mark.iteration) as log:
             return _Loop(experiment.spec, provenance, run, team, log, view, stop).run(mark)
     finally:
         team.stop()
 
 
-def _started(team: Team, experiment: Experiment) -> Mapping[str, Provenance]:
+def begun(team: Team, experiment: Experiment) -> Mapping[str, Provenance]:
     """Gives the members that start from something what it learned; says where all weights will then come from."""
     starts = starts_of(experiment)
     if starts:
@@ -152,25 +152,11 @@ class _Loop:
         return Outcome(reason, self.stop.requested, mark)
 
     def _iterate(self, mark: Mark, started: float) -> Mark:
-        result = self.team.train()
-        seconds = time.perf_counter() - started
-        progress = _progress(result, mark, seconds)
-        row = progress.row()
-        self.log.write(row)
-        reached = {"env_steps": progress.env_steps, "iteration": progress.iteration}
-        self.view.update(progress, fraction_done(self.spec.stop, **reached, seconds=seconds))
-        patience = mark.patience
-        if self.spec.early_stopping is not None:
-            rule = self.spec.early_stopping
-            patience = patience.after(row.get(rule.metric), rule.min_delta)
-        return Mark(
-            iteration=progress.iteration,
-            env_steps=progress.env_steps,
-            seconds=seconds,
-            # Not every iteration sees an episode end: until one does, the last known score stands.
-            score=row.get(self.spec.checkpoint.metric, mark.score),
-            patience=patience,
-        )
+        progress, mark = iterate(self.spec, self.team, mark, started)
+        self.log.write(progress.row())
+        reached = {"env_steps": mark.env_steps, "iteration": mark.iteration}
+        self.view.update(progress, fraction_done(self.spec.stop, **reached, seconds=mark.seconds))
+        return mark
 
     def _reason_to_stop(self, mark: Mark) -> str | None:
         return "interrupted" if self.stop.requested else reason_to_end(self.spec, mark)
@@ -181,6 +167,35 @@ class _Loop:
     def _write(self, folder: Path) -> None:
         self.team.save_to_path(str(folder.resolve()))
         write_provenance(folder, self.provenance)
+
+
+def iterate(spec: ExperimentSpec, team: Team, mark: Mark, started: float) -> tuple[Progress, Mark]:
+    """Trains for one iteration.
+
+    Args:
+        spec: Of the experiment.
+        team: The team.
+        mark: How far it had come.
+        started: When ``time.perf_counter`` would have shown that no time had been spent yet.
+
+    Returns:
+        What the iteration reported, and how far the team has come by it.
+    """
+    result = team.train()
+    progress = _progress(result, mark, time.perf_counter() - started)
+    row, patience = progress.row(), mark.patience
+    if spec.early_stopping is not None:
+        rule = spec.early_stopping
+        patience = patience.after(row.get(rule.metric), rule.min_delta)
+    reached = Mark(
+        iteration=progress.iteration,
+        env_steps=progress.env_steps,
+        seconds=progress.seconds,
+        # Not every iteration sees an episode end: until one does, the last known score stands.
+        score=row.get(spec.checkpoint.metric, mark.score),
+        patience=patience,
+    )
+    return progress, reached
 
 
 def _progress(result: Mapping[str, Any], before: Mark, seconds: float) -> Progress:
