@@ -70,9 +70,14 @@ class ArrayEnv(abc.ABC):
     A finished copy (all of its agents terminated or truncated) resets itself within ``step``.
     All randomness follows from ``reset(seed=...)``: the same seed gives the same trajectory to the bit,
     and copy i does not depend on E. A subclass names its parameters' model in ``Params``.
+
+    Attributes:
+        in_flight: Parameters that may change in the middle of an episode: ``set_state`` takes the state of an
+            environment in which they were others.
     """
 
     Params: ClassVar[type[BaseModel]]
+    in_flight: ClassVar[tuple[str, ...]] = ()
 
     groups: Mapping[str, Group]
     num_envs: int

@@ -42,6 +42,7 @@ class ActorCritic(Algorithm):
     on_policy = True
     catalog = ActorCriticCatalog
     networks = ("mlp", "conv", "gru", "transformer", "recurrent", "attention")
+    settled = Algorithm.settled | {"initial_log_std"}
 
     params: ActorCriticParams
 

@@ -113,6 +113,8 @@ class Algorithm(abc.ABC):
         catalog: Who builds the encoders; None: RLlib's own, which build perceptrons.
         networks: Kinds of ``params.network`` that it learns with.
         metrics: The Learner's metric -> the name it is shown under.
+        settled: Hyperparameters that a team that has begun to learn cannot change: its weights, or what it remembers,
+            were made by them.
         params: The hyperparameters.
     """
 
@@ -122,6 +124,7 @@ class Algorithm(abc.ABC):
     catalog: ClassVar[type[Catalog] | None] = None
     networks: ClassVar[tuple[str, ...]] = ("mlp",)
     metrics: ClassVar[Mapping[str, str]]
+    settled: ClassVar[frozenset[str]] = frozenset({"hidden", "activation", "network", "normalize_observations"})
 
     params: Any
 

@@ -22,7 +22,7 @@ from policies.dqn_learner import DQNLearner
 from policies.encoders import QCatalog
 from policies.models import default_model
 from policies.modules import QModule
-from policies.off_policy import ReplayParams, ReplayTrainer
+from policies.off_policy import SETTLED, ReplayParams, ReplayTrainer
 from policies.spaces import require_discrete
 
 
@@ -47,6 +47,7 @@ class DQN(Algorithm):
     on_policy = False
     catalog = QCatalog
     networks = ("mlp", "conv", "gru", "transformer", "attention")
+    settled = Algorithm.settled | SETTLED | {"dueling"}
     metrics: ClassVar[Mapping[str, str]] = {"qf_loss": "q_loss", "qf_mean": "q_mean", "total_loss": "loss"}
 
     params: DQNParams

@@ -31,6 +31,9 @@ class ReplayParams(AlgorithmParams):
     tau: float = Field(0.005, gt=0, le=1, description="share of the way the targets move in each update")
 
 
+SETTLED = frozenset({"replay_size", "n_step"})
+"""What the transitions that are kept were made by."""
+
 _AT_ONCE = 1 << 16
 """Observations that go to the Learners in one message: what it needs of memory stays small however many are due."""
 

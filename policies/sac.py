@@ -19,7 +19,7 @@ from policies.algorithm import Activation, Algorithm, Decision, Trainer
 from policies.encoders import SoftActorCriticCatalog
 from policies.models import default_model
 from policies.modules import SoftActorCriticModule
-from policies.off_policy import ReplayParams, ReplayTrainer
+from policies.off_policy import SETTLED, ReplayParams, ReplayTrainer
 from policies.sac_learner import SACLearner
 from policies.spaces import require_box, require_discrete_or_box
 
@@ -47,6 +47,7 @@ class SAC(Algorithm):
     on_policy = False
     catalog = SoftActorCriticCatalog
     networks = ("mlp", "conv", "gru", "transformer", "attention")
+    settled = Algorithm.settled | SETTLED | {"discrete", "initial_temperature"}
     metrics: ClassVar[Mapping[str, str]] = {
         "policy_loss": "policy_loss",
         "qf_loss": "q_loss",

@@ -26,10 +26,11 @@ from environments.market.panel import Panel
 from environments.market.record import MarketRecord
 from environments.market.rewards import Memories, Outcome
 from environments.market.sight import observe
-from environments.market.state import State, choose, restored, saved
+from environments.market.state import State, choose, of_copies, replaced, restored, saved
 from environments.market.world import World, build_world
 from environments.random import Seed, seed_tensor
 
+Columns = dict[str, Tensor]  # group -> (E, ...)
 RUIN = 0.2  # of the capital: an episode that falls to it ends
 
 
@@ -63,6 +64,7 @@ class MarketEnv(ArrayEnv):
     """
 
     Params: ClassVar[type[BaseModel]] = MarketParams
+    in_flight = ("reward",)
 
     def __init__(self, params: MarketParams, *, num_envs: int, device: str = "cpu") -> None:
         """Builds E = ``num_envs`` copies.
@@ -169,7 +171,8 @@ class MarketEnv(ArrayEnv):
             episode_E = torch.zeros(self.num_envs, dtype=torch.int64, device=self.device)
         else:
             episode_E = self._state.episode_E + 1
-        state = self._fresh(episode_E, () if seed is not None or self._state is None else self._state.terms)
+        remembered = () if seed is not None or self._state is None else self._state.terms
+        state = self._fresh(torch.arange(self.num_envs, device=self.device), episode_E, remembered)
         self._begin(state)
         return observe(self._world, state)
 
@@ -185,9 +188,14 @@ class MarketEnv(ArrayEnv):
             return self._step_compiled(self._compiled, actions)
         before, now = self._running(), self._next_rows()
         orders = decide(self._world, before, now, actions)
-        after, reward, ended_E, cut_E = self._advance(before, now, orders)
-        final_obs = observe(self._world, after)
-        obs = final_obs if self._state is after else observe(self._world, self._running())
+        reward, ended_E, cut_E = self._advance(before, now, orders)
+        final_obs = observe(self._world, self._running())
+        obs = self._go_on(ended_E | cut_E, final_obs)
+        return self._told(obs, final_obs, reward, ended_E, cut_E)
+
+    def _told(
+        self, obs: Columns, final_obs: Columns, reward: Columns, ended_E: Tensor, cut_E: Tensor
+    ) -> Transition:
         return Transition(
             obs=obs,
             final_obs=final_obs,
@@ -209,7 +217,9 @@ class MarketEnv(ArrayEnv):
         self._record, self._wrong_E = stepped.record, stepped.wrong_E
         self._outcome = partial(self._again, before, given)
         self._refuse_what_was_wrong()
-        return stepped.transition
+        told = stepped.transition
+        obs = self._go_on(told.done, told.final_obs)
+        return told if obs is told.final_obs else replace(told, obs=obs, active=self.active())
 
     def _again(self, before: State, actions: Mapping[str, Tensor]) -> tuple[Outcome, Memories]:
         """The outcome of a compiled step, which does not tell it, and what terms remembered before."""
@@ -218,12 +228,15 @@ class MarketEnv(ArrayEnv):
         return outcome, before.terms
 
     def _twin_step(self, seed: Tensor, state: State, actions: Mapping[str, Tensor]) -> Stepped:
-        """The step that is compiled: on another device's terms it looks at no tensor's numbers."""
+        """The step that is compiled: on another device's terms it looks at no tensor's numbers. No copy is reset."""
         twin = copy.copy(self)
         twin._world, twin._compiled = replace(self._world, on_host=False), None
         twin._seed, twin._wrong_E = seed, None
         twin._begin(state)
-        transition = twin.step(actions)
+        now = twin._next_rows()
+        reward, ended_E, cut_E = twin._advance(state, now, decide(twin._world, state, now, actions))
+        seen = observe(twin._world, twin._running())
+        transition = twin._told(seen, seen, reward, ended_E, cut_E)
         assert twin._wrong_E is not None  # on such terms it is always told
         return Stepped(twin._running(), twin.record, twin._wrong_E, transition)
 
@@ -240,7 +253,8 @@ class MarketEnv(ArrayEnv):
         """
         before, now = self._running(), self._next_rows()
         orders = from_targets(self._world, before, now, target_EN, order_EN)
-        self._advance(before, now, orders)
+        _, ended_E, cut_E = self._advance(before, now, orders)
+        self._go_on(ended_E | cut_E, {})
         return self.record
 
     def _running(self) -> State:
@@ -263,10 +277,29 @@ class MarketEnv(ArrayEnv):
     def _begin(self, state: State) -> None:
         self._state, self._rows, self._record, self._outcome = state, None, None, None
 
-    def _fresh(self, episode_E: Tensor, remembered: Memories) -> State:
-        """The first state of an episode, after another that the terms of the reward remember."""
+    def _go_on(self, done_E: Tensor, seen: Columns) -> Columns:
+        """Starts new episodes in the copies that are done; with what agents see then, where they saw ``seen``.
+
+        Where the host may look, only what is new is made: copies are seldom done all at once.
+        """
+        after = self._running()
+        if not self._world.on_host:
+            copy_E = torch.arange(self.num_envs, device=done_E.device)
+            self._state = choose(done_E, self._fresh(copy_E, after.episode_E + 1, after.terms), after)
+            self._rows = None
+            return observe(self._world, self._state) if seen else seen
+        copy_X = done_E.nonzero().squeeze(1)
+        if not len(copy_X):
+            return seen
+        fresh = self._fresh(copy_X, after.episode_E.index_select(0, copy_X) + 1, of_copies(after.terms, copy_X))
+        self._state, self._rows = replaced(after, copy_X, fresh), None
+        anew = observe(self._world, fresh) if seen else seen
+        return {name: seen_EAF.index_copy(0, copy_X, anew[name]) for name, seen_EAF in seen.items()}
+
+    def _fresh(self, copy_E: Tensor, episode_E: Tensor, remembered: Memories) -> State:
+        """The first state of an episode of some copies, after another that the terms of the reward remember."""
         world, capital = self._world, self.params.capital
-        opening = world.feed.open(self._seed, episode_E)
+        opening = world.feed.open(self._seed, copy_E, episode_E)
         price_EN = opening.price_EN
         zero_EN, nav_E = torch.zeros_like(price_EN), torch.full_like(price_EN[:, 0], capital)
         budget_EK = world.budget_K.expand(len(nav_E), -1)
@@ -294,19 +327,19 @@ class MarketEnv(ArrayEnv):
             score_EJ=torch.zeros_like(price_EN[:, :1]).expand(-1, len(world.traders)),
             hidden_EK=opening.hidden_EK,
             terms=rewards.begin(self.params.reward, zero_EM, remembered),
+            reins=() if world.guard is None else world.guard.begin(nav_E),
         )
 
-    def _advance(self, before: State, now: Rows, orders: Orders) -> tuple[State, dict[str, Tensor], Tensor, Tensor]:
-        """Trades one bar and restarts the copies that end: the state before that, rewards, terminated, truncated."""
+    def _advance(self, before: State, now: Rows, orders: Orders) -> tuple[Columns, Tensor, Tensor]:
+        """Trades one bar: rewards, and which copies have terminated or are truncated."""
         after, outcome, reward_EM = bar.trade(self._world, before, now, orders)
         self._hold_against(after, orders)
         ruined_E = after.nav_E <= RUIN * self.params.capital
         done_E = ruined_E | outcome.last_E
         ended_E = done_E if self.params.finite else ruined_E
-        goes_on = self._world.on_host and not bool(done_E.any())
-        self._begin(after if goes_on else choose(done_E, self._fresh(after.episode_E + 1, after.terms), after))
+        self._begin(after)
         self._record, self._outcome = outcome.record, lambda: (outcome, before.terms)
-        return after, self._paid(before, outcome, reward_EM), ended_E, done_E > ended_E
+        return self._paid(before, outcome, reward_EM), ended_E, done_E > ended_E
 
     def _hold_against(self, after: State, orders: Orders) -> None:
         """Notes the copies whose actions were not finite, and says so where the host may look."""

@@ -55,6 +55,7 @@ class TeamConfig(AlgorithmConfig):
         super().__init__(algo_class=algo_class)
         self.members: dict[str, Algorithm] = {}
         self.frozen_members: tuple[str, ...] = ()
+        self.apart: tuple[str, ...] = ()
         self.learner_options = LearnerOptions()
         self.overlap = False
         self.env_runner_cls = ArrayEnvRunner
@@ -75,6 +76,14 @@ class TeamConfig(AlgorithmConfig):
         """
         self.members, self.frozen_members = dict(members), tuple(frozen)
         return self.multi_agent(policies={name: PolicySpec() for name in members}, policy_mapping_fn=_group_is_policy)
+
+    def learning_apart(self, names: Collection[str]) -> Self:
+        """Gives these members a Learner of their own each, whoever else has the same hyperparameters.
+
+        Teams whose hyperparameters differ then have the same families, and take each other's checkpoints.
+        """
+        self.apart = tuple(names)
+        return self
 
     def sampling(self, *, overlap: bool) -> Self:
         """Sets whether remote runners sample while the Learners learn, by a policy that is then an iteration older."""
@@ -115,7 +124,8 @@ class TeamConfig(AlgorithmConfig):
         """
         alike: dict[Any, list[str]] = {}
         for name, algorithm in self.members.items():
-            key = (type(algorithm), algorithm.params.model_dump_json()) if algorithm.shares_learner else name
+            shared = algorithm.shares_learner and name not in self.apart
+            key = (type(algorithm), algorithm.params.model_dump_json()) if shared else name
             alike.setdefault((key, name in self.frozen_members), []).append(name)
         return {f"{names[0]}+{len(names) - 1}" if len(names) > 1 else names[0]: names for names in alike.values()}
 
