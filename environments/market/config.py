@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from environments.base import Params
 from environments.market.config_data import DataParams, WindowParams
+from environments.market.config_features import ALIKE, Choice
 from environments.market.config_reward import RewardParams
 from environments.market.config_risk import RiskParams
 
@@ -159,6 +160,7 @@ class MarketParams(Params):
         traders: Name of a group -> what it trades; null: one for each class of the data, named as the class.
         allocator: null: equal fixed budgets for the classes and none for cash.
         sizing: Positions are ``weights`` (shares of the portfolio's value) or numbers of ``shares``.
+        features: What traders see of prices: see ``config_features``.
         fusion: Matters only where several traders cover one class.
         risk: Caps on targets.
         costs: Class -> costs; what a class leaves out keeps the class's default.
@@ -181,6 +183,7 @@ class MarketParams(Params):
     traders: dict[str, TraderParams] | None = Field(None, min_length=1)
     allocator: AllocatorParams | None = AllocatorParams()
     sizing: Sizing = "weights"
+    features: Choice = ALIKE
     fusion: FusionParams = FusionParams()
     risk: RiskParams = RiskParams()
     costs: dict[str, CostParams] = Field({})
@@ -236,6 +239,8 @@ class MarketParams(Params):
             return self._of_a_panel()
         if self.window != WindowParams():
             raise ValueError("window: a simulation has no dates; leave window away and give a horizon")
+        if self.features != ALIKE:
+            raise ValueError("features: what is seen of simulated prices is up to their processes; leave features away")
         if self.horizon is None:
             raise ValueError("horizon: a simulation has no last bar; give the number of steps of an episode")
         return self

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,7 +13,7 @@ from environments.market.config import MarketParams
 from environments.market.feed import Feed, Opening, Rows
 from environments.market.panel import Panel
 from environments.market.state import State
-from environments.market.tables import build
+from environments.market.tables import AssetTable, build
 from environments.random import Seed, uniform
 
 START_STREAM = 0
@@ -24,16 +26,16 @@ class PanelFeed(Feed):
     positive = True
 
     def __init__(self, panel: Panel, window: tuple[int, int], params: MarketParams, device: str) -> None:
-        self.listing = panel
         self.window = window
         self.tables = build(panel, params, device)
-        self.asset_names = dict.fromkeys(panel.classes, self.tables.asset_names)
+        self.listing = replace(panel, notes=(*panel.notes, *self.tables.notes))
+        self.asset_names = {name: table.names for table in self.tables.assets for name in table.classes}
         self.shared_names = dict.fromkeys(panel.classes, ())
         self.class_names = self.tables.class_names
         self.always_N = self.tables.active_TN[slice(*window)].all(0)
         self._settles = bool(self.tables.settles_TN[slice(*window)].any())
         self._horizon = params.horizon
-        self._sizes = np.bincount(panel.class_N).tolist()
+        self._sizes = dict(zip(panel.classes, np.bincount(panel.class_N).tolist(), strict=True))
 
     def open(self, seed: Seed, episode_E: Tensor) -> Opening:
         """Starts at the window's first bar or, with a horizon, at one drawn at random."""
@@ -69,8 +71,17 @@ class PanelFeed(Feed):
 
     def observe(self, state: State, portfolio_EPN: Tensor) -> dict[str, Tensor]:
         """See ``Feed``."""
-        seen_ENF = observations.of_traders(self.tables.asset_TNF.index_select(0, state.bar_E), portfolio_EPN)
-        return dict(zip(self.listing.classes, seen_ENF.split_with_sizes(self._sizes, dim=1), strict=True))
+        tables = self.tables.assets
+        if len(tables) == 1:
+            return self._seen(tables[0], state.bar_E, portfolio_EPN)
+        parts = portfolio_EPN.split_with_sizes([table.value_TNF.shape[1] for table in tables], dim=2)
+        seen = (self._seen(table, state.bar_E, part_EPN) for table, part_EPN in zip(tables, parts, strict=True))
+        return {name: seen_EAF for found in seen for name, seen_EAF in found.items()}
+
+    def _seen(self, table: AssetTable, bar_E: Tensor, portfolio_EPN: Tensor) -> dict[str, Tensor]:
+        seen_ENF = observations.of_traders(table.value_TNF.index_select(0, bar_E), portfolio_EPN)
+        sizes = [self._sizes[name] for name in table.classes]
+        return dict(zip(table.classes, seen_ENF.split_with_sizes(sizes, dim=1), strict=True))
 
     def observe_shared(self, state: State) -> dict[str, Tensor]:
         """A panel's classes show nothing beside their assets."""

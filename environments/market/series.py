@@ -33,9 +33,7 @@ class Series:
 
     def change(self, bars: int) -> Floats:
         """Log return over some bars."""
-        change_BS = np.full_like(self.close_BS, np.nan)
-        change_BS[bars:] = self.close_BS[bars:] - self.close_BS[:-bars]
-        return change_BS
+        return change(self.close_BS, bars)
 
     @cached_property
     def return_BS(self) -> Floats:
@@ -55,6 +53,18 @@ class Series:
         """A log distance in standard deviations of a walk over some bars."""
         scaled_BS: Floats = distance_BS / (self.volatility_BS * np.sqrt(bars))
         return scaled_BS
+
+
+def change(value_BS: Floats, bars: int) -> Floats:
+    """A row less the one some bars before."""
+    return value_BS - lagged(value_BS, bars)
+
+
+def lagged(value_BS: Floats, bars: int) -> Floats:
+    """The row some bars before."""
+    lagged_BS = np.full_like(value_BS, np.nan)
+    lagged_BS[bars:] = value_BS[:-bars]
+    return lagged_BS
 
 
 def mean(value_BS: Floats, window: int) -> Floats:

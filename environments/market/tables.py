@@ -12,13 +12,29 @@ from torch import Tensor
 
 from environments.market.config import MarketParams
 from environments.market.execution import impact_slope
-from environments.market.features import asset_features, class_features
+from environments.market.features.overview import class_features
+from environments.market.features.table import features_by_class
 from environments.market.feed import Rows
 from environments.market.history import adv_TN, listed_TN, settle_TN, vol_TN, year_fraction_T
 from environments.market.observations import TRADER_FEATURES
 from environments.market.panel import Panel
 
 SURPRISE_CLIP = 10.0  # standard deviations
+
+
+@dataclass(frozen=True)
+class AssetTable:
+    """What is seen of the assets of some classes that lie side by side.
+
+    Attributes:
+        classes: Their names.
+        names: Of the features.
+        value_TNF: float32, the features, with empty columns for ``TRADER_FEATURES`` at the end.
+    """
+
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    value_TNF: Tensor
 
 
 @dataclass(frozen=True)
@@ -31,10 +47,10 @@ class Tables:
         close_TN: float64.
         surprise_TN: float64, the log return from the close of t to that of t + 1, in volatilities as known at t.
         years_T: float64, calendar time from t to t + 1.
-        asset_TNF: float32, features, with empty columns for ``TRADER_FEATURES`` at the end.
+        assets: A table for each run of classes that see the same features: one, if all do.
         class_TF: float32, features of all classes, one class after the other.
-        asset_names: Of the features of ``asset_TNF``.
         class_names: Of the features of ``class_TF``.
+        notes: What traders do not get to see, a line each.
     """
 
     value_TXN: Tensor
@@ -42,10 +58,10 @@ class Tables:
     close_TN: Tensor
     surprise_TN: Tensor
     years_T: Tensor
-    asset_TNF: Tensor
+    assets: tuple[AssetTable, ...]
     class_TF: Tensor
-    asset_names: tuple[str, ...]
     class_names: tuple[str, ...]
+    notes: tuple[str, ...]
 
     def rows(self, bar_E: Tensor, *, settling: bool) -> Rows:
         """Gathers the rows of the step that begins at each copy's bar; without ``settling`` nothing is closed out."""
@@ -80,11 +96,15 @@ class Tables:
 
 
 def build(panel: Panel, params: MarketParams, device: str) -> Tables:
-    """Computes the tables of a panel."""
+    """Computes the tables of a panel.
+
+    Raises:
+        DataError: The features that are asked for do not go with the data.
+    """
     listed = listed_TN(panel, params.warmup)
     flags = (listed & panel.traded_TN, listed, _next(panel.traded_TN), _next(settle_TN(panel)))
     values = (_next(panel.open_TN), _next(panel.close_TN), _slope_TN(panel, params), _per_asset_TN(panel, listed))
-    asset_names, asset_TNF = asset_features(panel, params.warmup)
+    assets, notes = features_by_class(panel, params.warmup, params.features)
     class_names, class_TCF = class_features(panel, params.warmup)
     room = ((0, 0), (0, 0), (0, len(TRADER_FEATURES)))
 
@@ -97,10 +117,10 @@ def build(panel: Panel, params: MarketParams, device: str) -> Tables:
         close_TN=tensor(panel.close_TN),
         surprise_TN=tensor(_surprise_TN(panel)),
         years_T=tensor(year_fraction_T(panel)),
-        asset_TNF=tensor(np.pad(asset_TNF, room)),
+        assets=tuple(AssetTable(seen.classes, seen.names, tensor(np.pad(seen.value_TNF, room))) for seen in assets),
         class_TF=tensor(class_TCF.reshape(len(class_TCF), -1)),
-        asset_names=asset_names,
         class_names=tuple(f"{name}/{feature}" for name in panel.classes for feature in class_names),
+        notes=notes,
     )
 
 

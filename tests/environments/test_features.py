@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from environments.market.features import CLASS_FEATURES, CLIP, FEATURES, asset_features, class_features
+from environments.market.features.base import CLIP
+from environments.market.features.overview import CLASS_FEATURES, class_features
+from environments.market.features.standard import FEATURES
+from environments.market.features.table import asset_features
 from environments.market.history import age_TN, listed_TN
 from environments.market.panel import Panel, load_panel, panel_from_frame
 from environments.market.synthetic import SyntheticParams, generate

@@ -20,6 +20,7 @@ from tests.environments.laws.faults import (
     counted_together,
     drawn_anew,
     each_bar_a_day,
+    features_seen,
     filled_at,
     forgets_interest,
     given,
@@ -71,7 +72,7 @@ FAULTS = [
         information.what_comes_later_changes_nothing_before,
         panel_feed,
         "build",
-        one_bar_ahead("asset_TNF"),
+        features_seen(lambda value_TNF: value_TNF.roll(-1, 0)),
     ),
     Fault(
         "the allocator sees the next bar",
@@ -85,7 +86,7 @@ FAULTS = [
         information.what_comes_later_changes_nothing_before,
         panel_feed,
         "build",
-        result(of_the_whole_sample),
+        features_seen(of_the_whole_sample),
     ),
     Fault(
         "a fill at the observed close",

@@ -106,9 +106,18 @@ def one_bar_ahead(field: str):
     return result(lambda found, *_: replace(found, **{field: getattr(found, field).roll(-1, 0)}))
 
 
-def of_the_whole_sample(found, *_):
-    spread = found.asset_TNF.std(dim=0, keepdim=True).clamp(min=1e-3)
-    return replace(found, asset_TNF=found.asset_TNF / spread)
+def features_seen(change: Callable[[Tensor], Tensor]):
+    """Tables whose features of assets are others, made of them."""
+
+    def changed(found, *_):
+        assets = (replace(table, value_TNF=change(table.value_TNF)) for table in found.assets)
+        return replace(found, assets=tuple(assets))
+
+    return result(changed)
+
+
+def of_the_whole_sample(value_TNF):
+    return value_TNF / value_TNF.std(dim=0, keepdim=True).clamp(min=1e-3)
 
 
 def trades_on_every_bar(found, *_):
