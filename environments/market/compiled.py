@@ -32,8 +32,8 @@ class Stepped:
     """What one step of all copies brings.
 
     Attributes:
-        state: After any reset.
-        record: What the bar brought, before it.
+        state: At the close; no copy is reset.
+        record: What the bar brought.
         wrong_E: bool, an action of the copy was not finite.
         transition: What agents are told.
     """

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any, ClassVar
 
 import torch
@@ -15,13 +16,13 @@ from torch import Tensor
 
 from environments.base import ArrayEnv, Transition
 from environments.market import bar, rewards
-from environments.market.allocation import sleeves
+from environments.market.capital import left_out, opened
 from environments.market.compiled import CompiledStep, Stepped, check_compiler, typed
 from environments.market.config import ALLOCATOR, MarketParams
 from environments.market.feed import Rows
 from environments.market.groups import allocator_names, groups
 from environments.market.ledger import Book
-from environments.market.orders import Orders, decide, from_targets, left_out
+from environments.market.orders import Orders, decide, from_targets
 from environments.market.panel import Panel
 from environments.market.record import MarketRecord
 from environments.market.rewards import Memories, Outcome
@@ -41,7 +42,8 @@ class MarketEnv(ArrayEnv):
     own bar and stand until then; the book is marked at the close of bar t + 1, and the reward is what came in between.
 
     Actions: of a trader ``trade`` (Discrete(3): Sell, Hold, Buy), ``levels`` (Discrete), ``continuous`` or ``adjust``
-    (Box), see ``signals``, or ``quotes`` (Box(2)), see ``quotes``; of the allocator Box(K), see ``allocation.budgets``.
+    (Box), see ``signals``, or ``quotes`` (Box(2)), see ``quotes``; of the allocator Box(K), see ``allocation.budgets``;
+    of a fuser Box(J), see ``fusion.chosen_voices``.
     What is asked for is a share of the asset's sleeve (``allocation.sleeves``), or a number of shares (``sizing``).
     A Hold leaves the shares alone, until the sleeve changes: then it is kept to scale.
 
@@ -80,19 +82,22 @@ class MarketEnv(ArrayEnv):
         self._world: World = build_world(params, device)
         self.window_bars = self._world.feed.window
         self.feature_names = {seat.player.name: seat.names for seat in self._world.seats}
+        self.feature_names |= {fuser.name: fuser.names for fuser in self._world.fusers}
         if params.allocator is not None:
-            self.feature_names[ALLOCATOR] = allocator_names(self._world.feed, finite=params.finite)
-        self.groups = groups(params, self._world.seats, self._world.feed.listing, self.feature_names)
+            self.feature_names[ALLOCATOR] = allocator_names(self._world.feed, params)
+        self.groups = groups(self._world, self.feature_names)
         self._sizes = {name: len(group.agent_ids) for name, group in self.groups.items()}
         always_N = self._world.feed.always_N
-        self._always_active = {player.name for player in self._world.traders if bool(always_N[player.assets].all())}
+        speaking = {group.name: group.assets for group in self._world.traders}
+        speaking |= {fuser.name: fuser.assets for fuser in self._world.fusers}
+        self._always_active = {name for name, assets in speaking.items() if bool(always_N[assets].all())}
         self._seed: Seed = 0
         self._state: State | None = None
         self._rows: Rows | None = None
         self._wrong_E: Tensor | None = None
         self._compiled = CompiledStep(self._twin_step) if params.compile else None
         self._record: MarketRecord | None = None
-        self._outcome: Callable[[], tuple[Outcome, Memories]] | None = None
+        self._outcome: Callable[[], tuple[Outcome, Memories, Orders]] | None = None
 
     # ---- what others may ask
 
@@ -114,8 +119,15 @@ class MarketEnv(ArrayEnv):
         """Each objective of the last step, float64 (E, M), assets then portfolio: see ``rewards.objectives``."""
         if self._outcome is None:
             raise RuntimeError("MarketEnv.objectives: nothing has been stepped yet; call step() or trade() first")
-        outcome, memories = self._outcome()
+        outcome, memories, _ = self._outcome()
         return rewards.objectives(outcome, self.params.reward, memories)
+
+    def bound(self) -> dict[str, Tensor]:
+        """Each limit of risk -> whether it bound at the last decision: bool (E,). ``trade`` has none."""
+        if self._outcome is None:
+            raise RuntimeError("MarketEnv.bound: nothing has been stepped yet; call step() or trade() first")
+        _, _, orders = self._outcome()
+        return {} if orders.ruling is None else orders.ruling.bound(self._world.classes)
 
     @property
     def bar_E(self) -> Tensor:
@@ -193,9 +205,7 @@ class MarketEnv(ArrayEnv):
         obs = self._go_on(ended_E | cut_E, final_obs)
         return self._told(obs, final_obs, reward, ended_E, cut_E)
 
-    def _told(
-        self, obs: Columns, final_obs: Columns, reward: Columns, ended_E: Tensor, cut_E: Tensor
-    ) -> Transition:
+    def _told(self, obs: Columns, final_obs: Columns, reward: Columns, ended_E: Tensor, cut_E: Tensor) -> Transition:
         return Transition(
             obs=obs,
             final_obs=final_obs,
@@ -221,11 +231,12 @@ class MarketEnv(ArrayEnv):
         obs = self._go_on(told.done, told.final_obs)
         return told if obs is told.final_obs else replace(told, obs=obs, active=self.active())
 
-    def _again(self, before: State, actions: Mapping[str, Tensor]) -> tuple[Outcome, Memories]:
-        """The outcome of a compiled step, which does not tell it, and what terms remembered before."""
+    def _again(self, before: State, actions: Mapping[str, Tensor]) -> tuple[Outcome, Memories, Orders]:
+        """The outcome of a compiled step, which does not tell it, what terms remembered before, and the decision."""
         now = self._world.rows(self._seed, before)
-        _, outcome, _ = bar.trade(self._world, before, now, decide(self._world, before, now, actions))
-        return outcome, before.terms
+        orders = decide(self._world, before, now, actions)
+        _, outcome, _ = bar.trade(self._world, before, now, orders)
+        return outcome, before.terms, orders
 
     def _twin_step(self, seed: Tensor, state: State, actions: Mapping[str, Tensor]) -> Stepped:
         """The step that is compiled: on another device's terms it looks at no tensor's numbers. No copy is reset."""
@@ -266,7 +277,8 @@ class MarketEnv(ArrayEnv):
         """Name of each trader, and which of its agents decide."""
         if self._world.plainly_paid:
             return zip(self.groups, active_EN.split_with_sizes(self._world.counts, dim=1), strict=False)
-        return ((seat.player.name, seat.decides(active_EN)) for seat in self._world.seats)
+        traders = ((seat.player.name, seat.decides(active_EN)) for seat in self._world.seats)
+        return chain(traders, ((fuser.name, active_EN[:, fuser.assets]) for fuser in self._world.fusers))
 
     def _next_rows(self) -> Rows:
         """What the coming step needs, found once: ``active`` tells of it before the step trades on it."""
@@ -302,12 +314,12 @@ class MarketEnv(ArrayEnv):
         opening = world.feed.open(self._seed, copy_E, episode_E)
         price_EN = opening.price_EN
         zero_EN, nav_E = torch.zeros_like(price_EN), torch.full_like(price_EN[:, 0], capital)
-        budget_EK = world.budget_K.expand(len(nav_E), -1)
-        sleeve_EN = sleeves(budget_EK, world.classes, world.feed.per_asset(opening.bar_E))
+        budget_EK, sleeve_EN = opened(world, world.feed.per_asset(opening.bar_E))
         amount_EN = world.start_N * world.sizing.full(sleeve_EN)
         shares_EN = world.sizing.shares(amount_EN, price_EN, nav_E)
         value_EN = shares_EN * price_EN
-        zero_EM = torch.zeros_like(price_EN[:, :1]).expand(-1, price_EN.shape[1] + 1)
+        zero_E1 = torch.zeros_like(price_EN[:, :1])
+        zero_EM, rank_EC = zero_E1.expand(-1, price_EN.shape[1] + 1), zero_E1.expand(-1, world.ranks)
         return State(
             book=Book(nav_E - value_EN.sum(1), shares_EN, price_EN, value_EN, price_EN),
             nav_E=nav_E,
@@ -319,15 +331,18 @@ class MarketEnv(ArrayEnv):
             episode_E=episode_E,
             budget_EK=budget_EK,
             sleeve_EN=sleeve_EN,
-            sized_EN=sleeve_EN,
+            sized_EN=world.paid(sleeve_EN),
             order_EN=torch.zeros_like(zero_EN, dtype=torch.bool),
             stand_EN=amount_EN,
             held_EN=world.start_N.expand_as(zero_EN),
             drawdown_EM=zero_EM,
-            score_EJ=torch.zeros_like(price_EN[:, :1]).expand(-1, len(world.traders)),
+            score_EJ=zero_E1.expand(-1, len(world.traders)),
+            said_EM=world.said_M.expand(len(nav_E), -1),
+            voice_EM=world.voice_M.expand(len(nav_E), -1),
+            class_mean_EC=rank_EC,
+            class_variance_EC=rank_EC,
             hidden_EK=opening.hidden_EK,
             terms=rewards.begin(self.params.reward, zero_EM, remembered),
-            reins=() if world.guard is None else world.guard.begin(nav_E),
         )
 
     def _advance(self, before: State, now: Rows, orders: Orders) -> tuple[Columns, Tensor, Tensor]:
@@ -338,7 +353,7 @@ class MarketEnv(ArrayEnv):
         done_E = ruined_E | outcome.last_E
         ended_E = done_E if self.params.finite else ruined_E
         self._begin(after)
-        self._record, self._outcome = outcome.record, lambda: (outcome, before.terms)
+        self._record, self._outcome = outcome.record, lambda: (outcome, before.terms, orders)
         return self._paid(before, outcome, reward_EM), ended_E, done_E > ended_E
 
     def _hold_against(self, after: State, orders: Orders) -> None:
@@ -371,6 +386,7 @@ class MarketEnv(ArrayEnv):
                 risk_EA = seat.risks(variance_EN, sleeve_EN, before.nav_E, params.unit)
                 reward_EA = reward_EA - (params.scale * seat.player.params.risk_aversion / 2 * risk_EA).float()
             reward[seat.player.name] = reward_EA
+        reward |= {fuser.name: fuser.earns(reward_EM) for fuser in self._world.fusers}
         if self.params.allocator is not None:
             reward[ALLOCATOR] = reward_EM[:, -1:]
         return reward

@@ -112,8 +112,14 @@ class Feed(abc.ABC):
     positive: bool
 
     @abc.abstractmethod
-    def open(self, seed: Seed, episode_E: Tensor) -> Opening:
-        """The beginning of an episode of each copy."""
+    def open(self, seed: Seed, copy_E: Tensor, episode_E: Tensor) -> Opening:
+        """The beginning of an episode of each copy.
+
+        Args:
+            seed: Of all randomness.
+            copy_E: int64, which copies: all of them or a few.
+            episode_E: int64, episodes of each of these before this one.
+        """
 
     @abc.abstractmethod
     def rows(self, seed: Seed, state: State) -> Rows:

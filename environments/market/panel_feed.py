@@ -37,18 +37,17 @@ class PanelFeed(Feed):
         self._horizon = params.horizon
         self._sizes = dict(zip(panel.classes, np.bincount(panel.class_N).tolist(), strict=True))
 
-    def open(self, seed: Seed, episode_E: Tensor) -> Opening:
+    def open(self, seed: Seed, copy_E: Tensor, episode_E: Tensor) -> Opening:
         """Starts at the window's first bar or, with a horizon, at one drawn at random."""
-        bar_E, end_E = self.span(seed, episode_E)
+        bar_E, end_E = self.span(seed, copy_E, episode_E)
         price_EN = self.tables.close_TN.index_select(0, bar_E)
         return Opening(bar_E, end_E, price_EN, price_EN[:, :0])
 
-    def span(self, seed: Seed, episode_E: Tensor) -> tuple[Tensor, Tensor]:
+    def span(self, seed: Seed, copy_E: Tensor, episode_E: Tensor) -> tuple[Tensor, Tensor]:
         """First and last bar of an episode of each copy."""
         (first, last), horizon = self.window, self._horizon
         if horizon is None:
             return torch.full_like(episode_E, first), torch.full_like(episode_E, last)
-        copy_E = torch.arange(len(episode_E), device=episode_E.device)
         draw_E = uniform(seed, copy_E, episode_E, START_STREAM)
         bar_E = first + (draw_E * (last - horizon - first + 1)).long()
         return bar_E, bar_E + horizon

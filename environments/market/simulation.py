@@ -75,17 +75,18 @@ class SimulatedFeed(Feed):
         self._per_asset_N = 1.0 / class_N.bincount().to(torch.float64)[class_N]
         self._years_1 = torch.tensor([simulation.years], dtype=torch.float64, device=device)
 
-    def open(self, seed: Seed, episode_E: Tensor) -> Opening:
+    def open(self, seed: Seed, copy_E: Tensor, episode_E: Tensor) -> Opening:
         """Starts at bar 0, each copy with a draw of its own."""
         bar_E = torch.zeros_like(episode_E)
-        normal_EX = self._normals(seed, episode_E, bar_E)
+        normal_EX = self._normals(seed, copy_E, episode_E, bar_E)
         starts = [part.process.start(normal_EX[:, part.draws]) for part in self._parts]
         prices, hidden = zip(*starts, strict=True)
         return Opening(bar_E, bar_E + self.window[1], torch.cat(prices, dim=1), torch.cat(hidden, dim=1))
 
     def rows(self, seed: Seed, state: State) -> Rows:
         """Draws the next bar."""
-        normal_EX = self._normals(seed, state.episode_E, state.bar_E + 1)
+        copy_E = torch.arange(len(state.bar_E), device=state.bar_E.device)
+        normal_EX = self._normals(seed, copy_E, state.episode_E, state.bar_E + 1)
         price_EN = state.book.price_EN
         steps = [
             (*part.process.step(price_EN[:, part.assets], hidden_EK, normal_EX[:, part.draws]), expected_EN)
@@ -115,10 +116,9 @@ class SimulatedFeed(Feed):
             found.append((part, hidden_EK, expected_EN))
         return found
 
-    def _normals(self, seed: Seed, episode_E: Tensor, bar_E: Tensor) -> Tensor:
+    def _normals(self, seed: Seed, copy_E: Tensor, episode_E: Tensor, bar_E: Tensor) -> Tensor:
         draw_X = torch.arange(self._draws, device=bar_E.device)
-        copy_E1 = torch.arange(len(bar_E), device=bar_E.device).unsqueeze(1)
-        return normal(seed, copy_E1, episode_E.unsqueeze(1), PRICE_STREAM, bar_E.unsqueeze(1), draw_X)
+        return normal(seed, copy_E.unsqueeze(1), episode_E.unsqueeze(1), PRICE_STREAM, bar_E.unsqueeze(1), draw_X)
 
     def per_asset(self, bar_E: Tensor) -> Tensor:
         """See ``Feed``."""

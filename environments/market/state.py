@@ -76,6 +76,31 @@ def choose(mask_E: Tensor, yes: Part, no: Part) -> Part:
     return dataclasses.replace(yes, **chosen)
 
 
+def replaced(state: Part, copy_X: Tensor, others: Part) -> Part:
+    """Takes the copies that are named from ``others``, which holds only these.
+
+    Args:
+        state: E copies.
+        copy_X: int64, which of them.
+        others: X copies.
+    """
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(state):
+        one, other = getattr(state, field.name), getattr(others, field.name)
+        if isinstance(one, Book):
+            found[field.name] = replaced(one, copy_X, other)
+        elif isinstance(one, Tensor):
+            found[field.name] = one.index_copy(0, copy_X, other)
+        else:
+            found[field.name] = _each(lambda a, b: a.index_copy(0, copy_X, b), one, other)
+    return dataclasses.replace(state, **found)
+
+
+def of_copies(memories: Memories, copy_X: Tensor) -> Memories:
+    """What terms remember of the copies that are named."""
+    return _each(lambda part: part.index_select(0, copy_X), memories)
+
+
 def _either(mask_E: Tensor, one: Tensor, other: Tensor) -> Tensor:
     return torch.where(mask_E.view(-1, *[1] * (one.dim() - 1)), one, other)
 

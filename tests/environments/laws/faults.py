@@ -226,4 +226,4 @@ def without_memory(state, *_):
 
 
 def starts_by_the_number_of_copies(original):
-    return lambda self, seed, episode_E: original(self, seed, episode_E + len(episode_E))
+    return lambda self, seed, copy_E, episode_E: original(self, seed, copy_E, episode_E + len(episode_E))
