@@ -142,6 +142,7 @@ def _standing(world: World, orders: Orders, record: MarketRecord, book: Book, or
         "stand_EN": stand_EN,
         "held_EN": torch.clamp(signal_EN, world.lowest_N, world.highest_N),
         "score_EJ": orders.score_EJ,
+        "reins": orders.reins,
     }
 
 

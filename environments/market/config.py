@@ -259,6 +259,20 @@ class MarketParams(Params):
         return self
 
     @model_validator(mode="after")
+    def _risk_is_known(self) -> Self:
+        risk = self.risk
+        if self.dated:
+            risk.check_history(self.warmup)
+        elif risk.historical:
+            raise ValueError(
+                f"risk.{next(iter(risk.historical))}: simulated prices have no past to look at; "
+                "take var_parametric or cvar_parametric, whose covariance is known, or leave it away"
+            )
+        if self.sizing == "shares" and risk.volatility is not None:
+            raise ValueError("risk.volatility sizes shares of the portfolio; set sizing: weights, or leave it away")
+        return self
+
+    @model_validator(mode="after")
     def _sized(self) -> Self:
         quoting = [name for name, trader in (self.traders or {}).items() if trader.kind == "quotes"]
         if quoting and self.limit_orders is None:

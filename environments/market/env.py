@@ -343,6 +343,7 @@ class MarketEnv(ArrayEnv):
             class_variance_EC=rank_EC,
             hidden_EK=opening.hidden_EK,
             terms=rewards.begin(self.params.reward, zero_EM, remembered),
+            reins=() if world.guard is None else world.guard.begin(nav_E),
         )
 
     def _advance(self, before: State, now: Rows, orders: Orders) -> tuple[Columns, Tensor, Tensor]:

@@ -132,6 +132,32 @@ def room(held_EN: Tensor, target_EN: Tensor, fill_EN: Tensor, net_E1: Tensor, cl
     return weight_EN / classes.spread(excess_EC)
 
 
+def net_room(
+    held_EN: Tensor, target_EN: Tensor, fill_EN: Tensor, net_E1: Tensor, nav_E1: Tensor, most: float
+) -> Tensor:
+    """Scales down the longs, or the shorts, that fill so that the sum of all weights is within ``most``.
+
+    Args:
+        held_EN: float64, value of each position at the open.
+        target_EN: float64, target weights, 0 where nothing fills.
+        fill_EN: bool, what fills.
+        net_E1: float64, a lower bound of the portfolio's value after the fills.
+        nav_E1: float64, an upper bound of it.
+        most: ``max_net``.
+
+    Returns:
+        float64 (E, N), target weights. Their sum x the value and what does not fill are within ``most`` x the value, on
+        either side of 0, unless what does not fill alone is not.
+    """
+    fixed_E1 = torch.where(fill_EN, 0.0, held_EN).sum(1, keepdim=True)
+    long_E1 = target_EN.clamp(min=0.0).sum(1, keepdim=True)
+    short_E1 = target_EN.clamp(max=0.0).sum(1, keepdim=True).abs()
+    highest_E1, lowest_E1 = (side(fixed_E1 / net_E1, fixed_E1 / nav_E1) for side in (torch.maximum, torch.minimum))
+    longs_E1 = _excess(long_E1, most - highest_E1 + short_E1)
+    shorts_E1 = _excess(short_E1, most + lowest_E1 + long_E1 / longs_E1)
+    return target_EN / torch.where(target_EN > 0.0, longs_E1, shorts_E1)
+
+
 def _excess(wanted: Tensor, free: Tensor) -> Tensor:
     """How many times too much is wanted, at least 1; 1 where nothing is wanted, infinite where nothing is free."""
     return torch.fmax(wanted / free.clamp(min=0.0), scalar(1.0, wanted.device))
@@ -170,7 +196,7 @@ def fill(
         slope_EN: float64, see ``impact_slope``; None: none.
         costs: What trading costs.
         classes: Which asset is of which class.
-        caps: ``max_class`` and ``max_gross``: see ``room``.
+        caps: ``max_class``, ``max_gross`` and ``max_net``: see ``room``.
         in_shares: Targets are numbers of shares.
     """
     held_EN = shares_EN * open_EN
@@ -183,15 +209,31 @@ def fill(
     net_E1 = (nav_E1 - bound_E1).clamp(min=torch.finfo(torch.float64).tiny)
     if in_shares:
         share_EN = wanted_EN / net_E1
-        weight_EN = room(held_EN, share_EN, fill_EN, net_E1, classes, caps)
+        weight_EN = _fitted(held_EN, share_EN, fill_EN, net_E1, nav_E1, classes, caps)
         bought_EN = torch.where(weight_EN == share_EN, target_EN, weight_EN * net_E1 / open_EN)
     else:
-        weight_EN = room(held_EN, target_EN, fill_EN, net_E1, classes, caps)
+        weight_EN = _fitted(held_EN, target_EN, fill_EN, net_E1, nav_E1, classes, caps)
         bought_EN = _after_costs(held_EN, weight_EN, rate_EN, nav_E1, bound_E1) / open_EN
     new_EN = torch.where(fill_EN, bought_EN, shares_EN)
     change_EN = new_EN - shares_EN
     traded_EN = (change_EN * open_EN).abs()
     return Fills(new_EN, traded_EN, costs.of(change_EN, traded_EN, slope_EN))
+
+
+def _fitted(
+    held_EN: Tensor,
+    target_EN: Tensor,
+    fill_EN: Tensor,
+    net_E1: Tensor,
+    nav_E1: Tensor,
+    classes: Classes,
+    caps: Limits,
+) -> Tensor:
+    """``room``, and ``net_room`` where net exposure is limited."""
+    weight_EN = room(held_EN, target_EN, fill_EN, net_E1, classes, caps)
+    if caps.max_net < torch.inf:
+        weight_EN = net_room(held_EN, weight_EN, fill_EN, net_E1, nav_E1, caps.max_net)
+    return weight_EN
 
 
 def _after_costs(held_EN: Tensor, weight_EN: Tensor, rate_EN: Tensor, nav_E1: Tensor, bound_E1: Tensor) -> Tensor:

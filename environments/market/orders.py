@@ -11,11 +11,11 @@ from torch import Tensor
 from environments.market import allocation, fusion, quotes, risk
 from environments.market.config import ALLOCATOR
 from environments.market.feed import Rows
+from environments.market.rewards import Memories
+from environments.market.risk_guard import ROUNDING, Ruling, Sized
 from environments.market.roster import Trader
 from environments.market.state import State
 from environments.market.world import World
-
-ROUNDING = 1e-12  # a cap that changes a weight by less gives no order
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ class Orders:
         full_EN: float64, the amount of a signal of 1.
         score_EJ: float64, the traders' performances once the next bar is known (see ``fusion``).
         caps: What holds after the fills.
+        reins: What risk remembers (see ``Sized``).
         quote_EN2: float64, distances of bid and ask, infinite where nothing is quoted; None: nobody quotes.
+        ruling: What risk made of the decision; None: it was not asked.
     """
 
     target_EN: Tensor
@@ -42,7 +44,9 @@ class Orders:
     full_EN: Tensor
     score_EJ: Tensor
     caps: risk.Limits
+    reins: Memories
     quote_EN2: Tensor | None = None
+    ruling: Ruling | None = None
 
 
 def decide(world: World, before: State, now: Rows, actions: Mapping[str, Tensor]) -> Orders:
@@ -58,18 +62,34 @@ def decide(world: World, before: State, now: Rows, actions: Mapping[str, Tensor]
     moved_EN = asks_EN & now.active_EN
     signal_EN = torch.where(moved_EN, asked_EN, before.held_EN)
     resized_EN = moved_EN | ((sleeve_EN != before.sleeve_EN) & now.listed_EN)
-    full_EN = world.sizing.full(sleeve_EN)
-    wanted_EN = torch.where(resized_EN, signal_EN * full_EN, before.stand_EN)
+    sized = Sized(world.sizing.full(sleeve_EN), resized_EN, world.caps, before.reins)
+    if world.guard is not None:
+        sized = world.guard.size(before, signal_EN, sized, now.listed_EN)
+    wanted_EN = torch.where(sized.resized_EN, signal_EN * sized.full_EN, before.stand_EN)
     weight_EN = world.sizing.weights(wanted_EN, before.book.price_EN, before.nav_E)
-    capped_EN = risk.capped(weight_EN, world.classes, world.caps)
-    order_EN = before.order_EN | resized_EN | ((capped_EN - weight_EN).abs() > ROUNDING)
+    capped_EN, cuts = risk.capped(weight_EN, world.classes, sized.caps), ()
+    if world.guard is not None:
+        capped_EN, cuts = world.guard.limit(before, capped_EN)
+    order_EN = before.order_EN | sized.resized_EN | ((capped_EN - weight_EN).abs() > ROUNDING)
     target_EN = world.sizing.limited(wanted_EN, weight_EN, capped_EN)
     quote_EN2 = _quotes(world, actions, target_EN)
     if world.params.close_out:
         last_E1 = (before.bar_E + 1 >= before.end_E).unsqueeze(1)
         target_EN, order_EN = torch.where(last_E1, 0.0, target_EN), order_EN | last_E1
         quote_EN2 = None if quote_EN2 is None else torch.where(last_E1.unsqueeze(-1), torch.inf, quote_EN2)
-    return Orders(target_EN, order_EN, signal_EN, budget_EK, sleeve_EN, full_EN, score_EJ, world.caps, quote_EN2)
+    return Orders(
+        target_EN=target_EN,
+        order_EN=order_EN,
+        signal_EN=signal_EN,
+        budget_EK=budget_EK,
+        sleeve_EN=sleeve_EN,
+        full_EN=sized.full_EN,
+        score_EJ=score_EJ,
+        caps=sized.caps,
+        reins=sized.reins,
+        quote_EN2=quote_EN2,
+        ruling=Ruling(signal_EN, weight_EN, sized, cuts),
+    )
 
 
 def from_targets(world: World, before: State, now: Rows, target_EN: Tensor, order_EN: Tensor) -> Orders:
@@ -78,7 +98,7 @@ def from_targets(world: World, before: State, now: Rows, target_EN: Tensor, orde
     amount_EN = world.sizing.amounts(target_EN.to(torch.float64), before.book.price_EN, before.nav_E)
     target_EN = torch.where(order_EN, amount_EN, before.stand_EN)
     full_EN = world.sizing.full(before.sleeve_EN)
-    caps = risk.Limits(torch.inf, torch.inf, max(1.0, world.caps.max_gross))
+    caps = risk.Limits(torch.inf, torch.inf, max(1.0, world.params.risk.max_gross))
     return Orders(
         target_EN=target_EN,
         order_EN=order_EN | before.order_EN,
@@ -88,6 +108,7 @@ def from_targets(world: World, before: State, now: Rows, target_EN: Tensor, orde
         full_EN=full_EN,
         score_EJ=before.score_EJ,
         caps=caps,
+        reins=before.reins,
     )
 
 

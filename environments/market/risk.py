@@ -60,11 +60,19 @@ def classes_of(class_N: Tensor) -> Classes:
 
 @dataclass(frozen=True)
 class Limits:
-    """Caps as shares of the portfolio's value; infinity: none. See ``RiskParams``."""
+    """Caps as shares of the portfolio's value; infinity: none. See ``RiskParams``.
+
+    Attributes:
+        max_position: Of one asset.
+        max_class: Of one class.
+        max_gross: Of all; for each copy, float64 (E, 1), where drawdown throttles it.
+        max_net: Of longs less shorts.
+    """
 
     max_position: float
     max_class: float
-    max_gross: float
+    max_gross: float | Tensor
+    max_net: float = torch.inf
 
 
 def capped(weight_EN: Tensor, classes: Classes, limits: Limits) -> Tensor:
@@ -84,3 +92,14 @@ def capped(weight_EN: Tensor, classes: Classes, limits: Limits) -> Tensor:
     gross_E1 = (held_EC / excess_EC).sum(1, keepdim=True)
     excess_EC = excess_EC * (gross_E1 / limits.max_gross).clamp(min=1.0)
     return weight_EN / classes.spread(excess_EC)
+
+
+def bound(weight_EN: Tensor, classes: Classes, limits: Limits, rounding: float) -> dict[str, Tensor]:
+    """Which of its caps ``capped`` cuts something for, by more than rounding: name -> bool (E,)."""
+    held_EC = classes.sums(weight_EN.clamp(-limits.max_position, limits.max_position).abs())
+    gross_E1 = held_EC.clamp(max=limits.max_class).sum(1, keepdim=True)
+    return {
+        "position": (weight_EN.abs() > limits.max_position + rounding).any(1),
+        "class": (held_EC > limits.max_class + rounding).any(1),
+        "gross": (gross_E1 > limits.max_gross + rounding).any(1),
+    }

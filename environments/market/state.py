@@ -16,6 +16,9 @@ from environments.market.rewards import Memories
 
 Part = TypeVar("Part", "State", Book)
 
+MEMORIES = ("terms", "reins")
+"""The fields that are no tensor, but tuples of them; empty where nothing is remembered."""
+
 
 @dataclass(frozen=True)
 class State:
@@ -40,6 +43,7 @@ class State:
         score_EJ: float64, performance of each trader (see ``fusion``).
         hidden_EK: float64, hidden columns of simulated prices.
         terms: What each term of the reward remembers.
+        reins: What risk remembers.
     """
 
     book: Book
@@ -60,6 +64,7 @@ class State:
     score_EJ: Tensor
     hidden_EK: Tensor
     terms: Memories = ()
+    reins: Memories = ()
 
 
 def choose(mask_E: Tensor, yes: Part, no: Part) -> Part:
@@ -121,6 +126,7 @@ def restored(values: Mapping[str, Any], device: str) -> State:
     def copied(value: Tensor) -> Tensor:
         return value.to(device, copy=True)
 
-    tensors = {name: copied(value) for name, value in values.items() if name not in ("book", "terms")}
+    tensors = {name: copied(value) for name, value in values.items() if name not in ("book", *MEMORIES)}
     book = Book(**{name: copied(value) for name, value in values["book"].items()})
-    return State(book=book, **tensors, terms=_each(copied, values.get("terms", ())))
+    memories = {name: _each(copied, values.get(name, ())) for name in MEMORIES}
+    return State(book=book, **tensors, **memories)

@@ -18,6 +18,8 @@ from environments.market.impact import check_no_free_profit, matrix, narrowed
 from environments.market.panel_feed import PanelFeed
 from environments.market.quotes import Fees
 from environments.market.risk import Classes, Limits, classes_of
+from environments.market.risk_forecast import forecast
+from environments.market.risk_guard import Guard
 from environments.market.roster import Trader
 from environments.market.seats import Seat, seat
 from environments.market.signals import Dialect, dialect
@@ -48,6 +50,7 @@ class World:
         plainly_paid: And each is paid for its own sleeve, whatever risk it takes.
         classes: Which asset is of which class.
         caps: On targets.
+        guard: All other limits; None: there are none.
         sizing: What signals mean.
         budget_K: float64, the budgets when an episode begins.
         start_N: float64, the signals held then.
@@ -72,6 +75,7 @@ class World:
     plainly_paid: bool
     classes: Classes
     caps: Limits
+    guard: Guard | None
     sizing: Sizing
     budget_K: Tensor
     start_N: Tensor
@@ -125,6 +129,7 @@ def build_world(params: MarketParams, device: str) -> World:
     one_each = asset_M == list(places)
     size_N = per_asset(trader.size for trader in first)
     lowest_N = per_asset(roster.lowest(name, params) for name in listing.classes)
+    sizing = Sizing(params.sizing == "shares", size_N, whole=bool((size_N == 1.0).all()))
     return World(
         params=params,
         on_host=torch.device(device).type == "cpu",
@@ -140,8 +145,11 @@ def build_world(params: MarketParams, device: str) -> World:
         one_each=one_each,
         plainly_paid=one_each and all(player.params.paid_plainly for player in players),
         classes=classes_of(class_N),
-        caps=Limits(params.risk.max_position, params.risk.max_class, params.risk.max_gross),
-        sizing=Sizing(params.sizing == "shares", size_N, whole=bool((size_N == 1.0).all())),
+        caps=Limits(
+            params.risk.max_position, params.risk.max_class, params.risk.max_gross, params.risk.max_net or torch.inf
+        ),
+        guard=_guard(params, feed, sizing, device),
+        sizing=sizing,
         budget_K=equal_budgets(len(listing.classes), with_cash=params.allocator is not None).to(device),
         start_N=_start_N(per_asset(trader.start for trader in first), players),
         costs=Costs(
@@ -164,6 +172,13 @@ def _feed(params: MarketParams, device: str) -> Feed:
     window = roster.window_bars(params, panel)
     # An asset that lists after the window would be counted in its class before anybody could know of it.
     return PanelFeed(panel.until(window[1]), window, params, device)
+
+
+def _guard(params: MarketParams, feed: Feed, sizing: Sizing, device: str) -> Guard | None:
+    if not params.risk.guards:
+        return None
+    years = 0.0 if params.data.simulation is None else params.data.simulation.years
+    return Guard(params.risk, forecast(feed, params.risk, years, device), sizing)
 
 
 def _start_N(start_N: Tensor, players: tuple[Trader, ...]) -> Tensor:
