@@ -69,6 +69,7 @@ def trade(world: World, before: State, now: Rows, orders: Orders) -> tuple[State
         drawdown_EM=outcome.drawdown_EM,
         hidden_EK=before.hidden_EK if now.hidden_EK is None else now.hidden_EK,
         terms=terms,
+        reins=orders.reins,
         **_standing(world, orders, record, book, order_EN=orders.order_EN > fill_EN),
     )
     return after, outcome, reward_EM
@@ -142,7 +143,6 @@ def _standing(world: World, orders: Orders, record: MarketRecord, book: Book, or
         "stand_EN": stand_EN,
         "held_EN": torch.clamp(signal_EN, world.lowest_N, world.highest_N),
         "score_EJ": orders.score_EJ,
-        "reins": orders.reins,
     }
 
 

@@ -12,7 +12,7 @@ from environments.market import allocation, fusion, quotes, risk
 from environments.market.config import ALLOCATOR
 from environments.market.feed import Rows
 from environments.market.rewards import Memories
-from environments.market.risk_guard import ROUNDING, Ruling, Sized
+from environments.market.risk_guard import ROUNDING, Cut, Ruling, Sized
 from environments.market.roster import Trader
 from environments.market.state import State
 from environments.market.world import World
@@ -67,9 +67,7 @@ def decide(world: World, before: State, now: Rows, actions: Mapping[str, Tensor]
         sized = world.guard.size(before, signal_EN, sized, now.listed_EN)
     wanted_EN = torch.where(sized.resized_EN, signal_EN * sized.full_EN, before.stand_EN)
     weight_EN = world.sizing.weights(wanted_EN, before.book.price_EN, before.nav_E)
-    capped_EN, cuts = risk.capped(weight_EN, world.classes, sized.caps), ()
-    if world.guard is not None:
-        capped_EN, cuts = world.guard.limit(before, capped_EN)
+    capped_EN, cuts = _limited(world, before, weight_EN, sized.caps)
     order_EN = before.order_EN | sized.resized_EN | ((capped_EN - weight_EN).abs() > ROUNDING)
     target_EN = world.sizing.limited(wanted_EN, weight_EN, capped_EN)
     quote_EN2 = _quotes(world, actions, target_EN)
@@ -90,6 +88,12 @@ def decide(world: World, before: State, now: Rows, actions: Mapping[str, Tensor]
         quote_EN2=quote_EN2,
         ruling=Ruling(signal_EN, weight_EN, sized, cuts),
     )
+
+
+def _limited(world: World, before: State, weight_EN: Tensor, caps: risk.Limits) -> tuple[Tensor, tuple[Cut, ...]]:
+    """The book within all limits, and what those of the guard did to it."""
+    capped_EN = risk.capped(weight_EN, world.classes, caps)
+    return (capped_EN, ()) if world.guard is None else world.guard.limit(before, capped_EN)
 
 
 def from_targets(world: World, before: State, now: Rows, target_EN: Tensor, order_EN: Tensor) -> Orders:

@@ -81,8 +81,7 @@ class PanelForecast:
         """See ``Forecast``; before the first bar nothing was lost."""
         ago_W = torch.arange(self.window, device=weight_EN.device)
         bar_EW = (state.bar_E.unsqueeze(1) - ago_W).clamp(min=0)
-        return_EWN = self.return_TN.index_select(0, bar_EW.flatten()).unflatten(0, bar_EW.shape)
-        return -(return_EWN * weight_EN.unsqueeze(1)).sum(2)
+        return -(self.return_TN[bar_EW] * weight_EN.unsqueeze(1)).sum(2)
 
     def _covariance(self, state: State) -> Tensor:
         return self.covariance_TNN.index_select(0, state.bar_E - self.first)
@@ -150,9 +149,17 @@ def _of_panel(panel: Panel, window: tuple[int, int], params: RiskParams, device:
     if params.parametric or params.diversification:
         _check_size(last + 1 - first, assets)
         covariance = covariance_TNN(panel, decay, first)
-    tables = (volatility_TN(panel, decay)[first:], covariance, returns_TN(panel))
-    tensors = (torch.from_numpy(np.ascontiguousarray(table)).to(device) for table in tables)
-    return PanelForecast(first, *tensors, window=max((tail.window for tail in params.historical.values()), default=0))
+
+    def tensor(table: Floats) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(table)).to(device)
+
+    return PanelForecast(
+        first=first,
+        volatility_TN=tensor(volatility_TN(panel, decay)[first:]),
+        covariance_TNN=tensor(covariance),
+        return_TN=tensor(returns_TN(panel)),
+        window=max((tail.window for tail in params.historical.values()), default=0),
+    )
 
 
 def _check_size(bars: int, assets: int) -> None:

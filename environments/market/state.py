@@ -128,5 +128,5 @@ def restored(values: Mapping[str, Any], device: str) -> State:
 
     tensors = {name: copied(value) for name, value in values.items() if name not in ("book", *MEMORIES)}
     book = Book(**{name: copied(value) for name, value in values["book"].items()})
-    memories = {name: _each(copied, values.get(name, ())) for name in MEMORIES}
-    return State(book=book, **tensors, **memories)
+    memories: dict[str, Any] = {name: _each(copied, values.get(name, ())) for name in MEMORIES}
+    return State(**{"book": book, **tensors, **memories})
