@@ -12,10 +12,14 @@ import torch
 from torch import Tensor
 
 from environments.base import Transition
+from environments.market.alignment import Floats
 from environments.market.env import MarketEnv
+from environments.market.features.base import AssetBars
+from environments.market.features.sets import COLUMNS
 from environments.market.panel import Panel, panel_from_frame
 from environments.market.record import MarketRecord
 from environments.market.rewards import Outcome
+from environments.market.series import lagged
 from tests.environments.markets import CLASSES, FREE, bars, random_actions
 
 COPIES = 3
@@ -37,6 +41,10 @@ TERMS = (
 """But ``cost``, which is ``reward.cost``, and ``drawdown``, by which a peak acts that only the portfolio is shown."""
 
 
+SETS = ("standard", "momentum", "mean_reversion", "technical", "realised_volatility", "sector_rotation", "drawdowns")
+"""Of features, that need no extra column."""
+
+
 class Make(Protocol):
     """Builds a market on a panel that is at hand, as ``markets.market`` does."""
 
@@ -50,6 +58,11 @@ class Turnover:
         return -outcome.traded_EM
 
 
+def gap(own: AssetBars) -> Floats:
+    """A feature of one's own: log(open / close before) / v20."""
+    return own.scaled(own.open_BS - lagged(own.close_BS, 1), 1)
+
+
 def frame(seed: int) -> pd.DataFrame:
     """One to four classes of one to three assets: gaps, late starts, delistings, jumps at the open, extra columns."""
     rng = np.random.default_rng([seed, 1])
@@ -59,6 +72,9 @@ def frame(seed: int) -> pd.DataFrame:
     table = pd.concat([_asset(*symbol, days, rng) for symbol in symbols], ignore_index=True)
     if rng.random() < 0.3:
         table["mood"] = np.where(rng.random(len(table)) < 0.2, np.nan, rng.standard_normal(len(table)))
+    more = np.random.default_rng([seed, 5])
+    for column in more.permutation(list(COLUMNS))[: more.choice([0, 0, 3, 6])]:
+        table[column] = np.where(more.random(len(table)) < 0.1, np.nan, 0.03 * more.standard_normal(len(table)))
     return table
 
 
@@ -94,6 +110,7 @@ def params(seed: int, classes: tuple[str, ...]) -> dict[str, Any]:
         "capital": float(rng.choice([1e3, 1e6, 1e10])),
         "traders": traders,
         "allocator": None if rng.random() < 0.2 else allocator,
+        "features": features(seed, classes),
         "fusion": {"half_life": float(rng.uniform(1, 60)), "temperature": float(rng.choice([0.01, 0.1, 1]))},
         "risk": {
             "max_position": float(rng.uniform(0.1, 1)),
@@ -112,6 +129,18 @@ def params(seed: int, classes: tuple[str, ...]) -> dict[str, Any]:
             "adaptive": {"half_life": 10, "discount": 0.9} if rng.random() < 0.3 else None,
         },
     }
+
+
+def features(seed: int, classes: tuple[str, ...]) -> str | dict[str, list[str]]:
+    """The same for all classes, those of each, or some drawn for some of them."""
+    rng = np.random.default_rng([seed, 6])
+    drawn = {
+        name: [*map(str, rng.permutation(SETS)[: rng.integers(1, 4)]), f"{__name__}:gap"]
+        for name in classes
+        if rng.random() < 0.7
+    }
+    chosen: tuple[str | dict[str, list[str]], ...] = ("alike", "alike", "by_class", drawn)
+    return chosen[int(rng.integers(len(chosen)))]
 
 
 def terms(seed: int) -> dict[str, Any]:
