@@ -27,7 +27,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
-from environments.market.config import CostParams, LimitOrderParams, MarketParams, TraderParams
+from environments.market.config import MarketParams, TraderParams
+from environments.market.config_costs import CostParams, LimitOrderParams
 from wealtharena import cli
 from wealtharena.experiment import load_experiment
 from wealtharena.spec import ExperimentSpec
@@ -224,6 +225,7 @@ def test_every_field_of_an_experiment_is_explained_with_its_default() -> None:
     for dotted, field in fields(ExperimentSpec):
         assert dotted in explained, f"the README does not explain {dotted}"
         default = "required" if field.is_required() else field.get_default(call_default_factory=True)
+        default = list(default) if isinstance(default, tuple) else default
         assert yaml.safe_load(explained[dotted]) == default, dotted
 
 

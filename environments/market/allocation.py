@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -18,6 +21,12 @@ def equal_budgets(classes: int, *, with_cash: bool) -> Tensor:
     budget_K = torch.ones(classes + 1, dtype=torch.float64)
     budget_K[-1] = float(with_cash)
     return budget_K / budget_K.sum()
+
+
+def fixed_budgets(shares: Mapping[str, float], classes: tuple[str, ...]) -> Tensor:
+    """Class -> share of the capital, the rest being cash (last): float64 (K,)."""
+    given = [shares[name] for name in classes]
+    return torch.tensor([*given, max(0.0, 1.0 - math.fsum(given))], dtype=torch.float64)
 
 
 def sleeves(budget_EK: Tensor, classes: Classes, per_asset_EN: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from environments.market import execution, impact, ledger, quotes, rewards
+from environments.market import coordination, execution, impact, ledger, quotes, rewards
 from environments.market.execution import Fills
 from environments.market.feed import Rows
 from environments.market.ledger import Book
@@ -53,8 +53,9 @@ def trade(world: World, before: State, now: Rows, orders: Orders) -> tuple[State
         interest_E=interest_E,
         budget_EK=orders.budget_EK,
         signal_EN=orders.signal_EN,
+        voice_EM=orders.voice_EM,
     )
-    sized_EN = torch.where(fill_EN, orders.sleeve_EN, before.sized_EN)
+    sized_EN = torch.where(fill_EN, world.paid(orders.sleeve_EN), before.sized_EN)
     outcome = _outcome(world, before, now, record, book, paid_on(before.sized_EN, sized_EN))
     reward_EM, terms = rewards.reward(outcome, world.params.reward, before.terms)
     step_E = before.step_E + 1
@@ -70,6 +71,7 @@ def trade(world: World, before: State, now: Rows, orders: Orders) -> tuple[State
         hidden_EK=before.hidden_EK if now.hidden_EK is None else now.hidden_EK,
         terms=terms,
         reins=orders.reins,
+        **_ranked(world, before, outcome),
         **_standing(world, orders, record, book, order_EN=orders.order_EN > fill_EN),
     )
     return after, outcome, reward_EM
@@ -143,7 +145,19 @@ def _standing(world: World, orders: Orders, record: MarketRecord, book: Book, or
         "stand_EN": stand_EN,
         "held_EN": torch.clamp(signal_EN, world.lowest_N, world.highest_N),
         "score_EJ": orders.score_EJ,
+        "said_EM": orders.said_EM,
+        "voice_EM": orders.voice_EM,
     }
+
+
+def _ranked(world: World, before: State, outcome: Outcome) -> dict[str, Tensor]:
+    """How the classes have performed, where that matters: fields of the state."""
+    if world.half_life is None:
+        return {}
+    pnl_EC, sleeve_EC = world.classes.sums(outcome.record.pnl_EN), world.classes.sums(outcome.sleeve_EN)
+    return_EC = coordination.class_returns(pnl_EC, sleeve_EC, before.nav_E)
+    found = coordination.follow(before.class_mean_EC, before.class_variance_EC, return_EC, world.half_life)
+    return dict(zip(("class_mean_EC", "class_variance_EC"), found, strict=True))
 
 
 def _outcome(

@@ -7,6 +7,21 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from environments.base import Params
+from environments.market.config_coordination import (
+    AnyCoordination,
+    Centralized,
+    Decentralized,
+    FixedBudgets,
+    Fusion,
+    Hierarchical,
+    MeanFusion,
+    NeuralFusion,
+    PerformanceBudgets,
+    VotingFusion,
+    WeightedFusion,
+    fuser_of,
+)
+from environments.market.config_costs import COSTS, CostParams, LimitOrderParams, LinearImpactParams
 from environments.market.config_data import DataParams, WindowParams
 from environments.market.config_features import ALIKE, Choice
 from environments.market.config_reward import RewardParams
@@ -14,18 +29,8 @@ from environments.market.config_risk import RiskParams
 
 Action = Literal["trade", "levels", "continuous", "adjust", "quotes"]
 Sizing = Literal["weights", "shares"]
-Matrix = float | tuple[float, ...] | tuple[tuple[float, ...], ...]
-"""A number for all assets alike, one for each, or one for each pair."""
-
 ALLOCATOR = "allocator"
 ACTIONS: dict[str, Action] = {"crypto": "continuous", "currencies": "levels"}  # by class; any other class: trade
-COSTS: dict[str, dict[str, float]] = {
-    "stocks": {"spread_bps": 2.0, "commission_bps": 1.0, "impact": 0.7, "borrow_rate": 0.01},
-    "crypto": {"spread_bps": 6.0, "commission_bps": 10.0, "impact": 0.7, "borrow_rate": 0.08},
-    "etf": {"spread_bps": 1.0, "commission_bps": 1.0, "impact": 0.7, "borrow_rate": 0.01},
-    "currencies": {"spread_bps": 1.0, "commission_bps": 0.2, "impact": 0.7, "borrow_rate": 0.01},
-    "reits": {"spread_bps": 4.0, "commission_bps": 1.0, "impact": 0.7, "borrow_rate": 0.015},
-}
 
 
 class TraderParams(Params):
@@ -84,67 +89,6 @@ class AllocatorParams(Params):
     sharpness: float = Field(3.0, gt=0, le=50)
 
 
-class FusionParams(Params):
-    """How much each of several traders of one class is heard: see ``fusion``.
-
-    Attributes:
-        half_life: Bars after which a trader's past performance counts half.
-        temperature: Of the softmax over performances: small, the best is heard alone; large, all are heard alike.
-    """
-
-    half_life: float = Field(60.0, gt=0)
-    temperature: float = Field(0.05, gt=0)
-
-
-class CostParams(Params):
-    """What trading in a class costs.
-
-    Attributes:
-        spread_bps: Full bid-ask spread in basis points; a fill pays half of it.
-        commission_bps: Basis points of the traded value.
-        impact: Coefficient of the square-root impact, in daily volatilities at a trade of a whole day's volume.
-        borrow_rate: Per year, on the value of shorts.
-        per_share: Money for each share traded.
-    """
-
-    spread_bps: float = Field(5.0, ge=0, le=1000)
-    commission_bps: float = Field(2.0, ge=0, le=1000)
-    impact: float = Field(0.7, ge=0, le=10)
-    borrow_rate: float = Field(0.02, ge=0, le=5)
-    per_share: float = Field(0.0, ge=0)
-
-
-class LinearImpactParams(Params):
-    """Prices that give way in proportion to what is traded (Almgren and Chriss 2001, eqs. 6-7).
-
-    Attributes:
-        temporary: L, in money per share squared: a trade of dx shares costs dx' L dx / 2.
-        permanent: G: a trade of dx shares moves prices by G dx, before the close of its bar; for simulated prices only.
-    """
-
-    temporary: Matrix = 0.0
-    permanent: Matrix = 0.0
-
-
-class LimitOrderParams(Params):
-    """How resting orders are hit: in each bar and on each side, at most one fill.
-
-    Its probability is min(1, rate x exp(-decay x distance) x length of the bar): Avellaneda and Stoikov (2008),
-    eq. 2.11.
-
-    Attributes:
-        rate: Fills per unit of time at the price itself.
-        decay: Per unit of distance from it.
-        width: The largest distance that can be quoted.
-        units: Shares of a fill.
-    """
-
-    rate: float = Field(gt=0)
-    decay: float = Field(gt=0)
-    width: float = Field(gt=0)
-    units: float = Field(1.0, gt=0)
-
-
 class MarketParams(Params):
     """Parameters of ``MarketEnv``.
 
@@ -158,10 +102,12 @@ class MarketParams(Params):
         warmup: Own bars an asset needs before its agent acts; a simulation needs none.
         capital: What an episode starts with, all of it cash unless traders start with positions.
         traders: Name of a group -> what it trades; null: one for each class of the data, named as the class.
-        allocator: null: equal fixed budgets for the classes and none for cash.
+        allocator: null: nobody decides on the budgets of the classes.
+        coordination: Who divides the capital, and whether agents see that; null: ``hierarchical`` where there is an
+            allocator, otherwise ``decentralized`` with equal fixed budgets, and agents see nothing of it.
         sizing: Positions are ``weights`` (shares of the portfolio's value) or numbers of ``shares``.
         features: What traders see of prices: see ``config_features``.
-        fusion: Matters only where several traders cover one class.
+        fusion: How the signals of several traders of one class become one.
         risk: Caps on targets.
         costs: Class -> costs; what a class leaves out keeps the class's default.
         linear_impact: Beside the square-root impact of ``costs``.
@@ -182,9 +128,10 @@ class MarketParams(Params):
     capital: float = Field(1_000_000.0, ge=1, le=1e15)
     traders: dict[str, TraderParams] | None = Field(None, min_length=1)
     allocator: AllocatorParams | None = AllocatorParams()
+    coordination: AnyCoordination | None = None
     sizing: Sizing = "weights"
     features: Choice = ALIKE
-    fusion: FusionParams = FusionParams()
+    fusion: Fusion = WeightedFusion()
     risk: RiskParams = RiskParams()
     costs: dict[str, CostParams] = Field({})
     linear_impact: LinearImpactParams = LinearImpactParams()
@@ -202,6 +149,21 @@ class MarketParams(Params):
             name: {**COSTS.get(name, {}), **given} if isinstance(given, dict) else given
             for name, given in costs.items()
         }
+
+    @field_validator("fusion", mode="before")
+    @classmethod
+    def _weighted_by_default(cls, fusion: Any) -> Any:
+        return {"kind": "weighted", **fusion} if isinstance(fusion, dict) else fusion
+
+    @model_validator(mode="before")
+    @classmethod
+    def _allocator_by_default(cls, given: Any) -> Any:
+        """There is one where nothing is said, but for the kinds of coordination that have none."""
+        if not isinstance(given, dict) or "allocator" in given:
+            return given
+        told = given.get("coordination")
+        kind = told.get("kind") if isinstance(told, dict) else getattr(told, "kind", None)
+        return {**given, "allocator": None} if kind in ("decentralized", "centralized") else given
 
     @field_validator("traders")
     @classmethod
@@ -282,6 +244,104 @@ class MarketParams(Params):
         if self.sizing == "shares" and self.allocator is not None:
             raise ValueError("sizing: shares leaves an allocator nothing to divide; set allocator: null")
         return self
+
+    @model_validator(mode="after")
+    def _coordinated(self) -> Self:
+        match self.coordination:
+            case Hierarchical() if self.allocator is None:
+                raise ValueError(
+                    "coordination.kind: hierarchical needs an allocator, and allocator is null; leave allocator away, "
+                    "or set kind: decentralized"
+                )
+            case Decentralized() | Centralized() as chosen if self.allocator is not None:
+                raise ValueError(
+                    f"coordination.kind: {chosen.kind} has no allocator, and one is given; set allocator: null, "
+                    "or kind: hierarchical"
+                )
+            case Centralized(gross=gross) if gross > self.risk.max_gross:
+                raise ValueError(
+                    f"coordination.gross: {gross:g} is more than risk.max_gross = {self.risk.max_gross:g} allows; "
+                    "lower the one or raise the other"
+                )
+        if self.sizing == "shares" and not self._leaves_shares_alone:
+            raise ValueError(
+                "coordination: sizing: shares leaves no capital to divide; take kind: decentralized with equal "
+                "fixed budgets, or leave coordination away"
+            )
+        return self
+
+    @property
+    def _leaves_shares_alone(self) -> bool:
+        match self.coordination:
+            case None | Decentralized(budgets=FixedBudgets(shares=None)):
+                return True
+        return False
+
+    @model_validator(mode="after")
+    def _fused(self) -> Self:
+        if isinstance(self.fusion, NeuralFusion) and not self.shared_classes:
+            raise ValueError(
+                "fusion.kind: neural has no signals to fuse: no class has two traders or more; add a trader with "
+                "the asset_class of another, or take kind: weighted"
+            )
+        for asset_class, names in self.shared_classes.items():
+            if isinstance(self.fusion, NeuralFusion) and fuser_of(asset_class) in (self.traders or {}):
+                raise ValueError(f"traders.{fuser_of(asset_class)}: that group is the fuser's; rename the trader")
+            if isinstance(self.fusion, VotingFusion):
+                self._check_votes(self.fusion, names)
+        return self
+
+    def _check_votes(self, fusion: VotingFusion, names: tuple[str, ...]) -> None:
+        if fusion.quorum > len(names):
+            raise ValueError(f"fusion.quorum: {fusion.quorum} of {', '.join(names)} can never vote; lower it")
+        for name in names:
+            kind = (self.traders or {})[name].kind
+            if fusion.threshold is None and kind in ("continuous", "adjust"):
+                raise ValueError(
+                    f"fusion.threshold: voting over continuous signals without a rule: traders.{name} says a number "
+                    f"(action {kind}); give the size up to which it abstains, from 0 to below 1"
+                )
+
+    @property
+    def shared_classes(self) -> dict[str, tuple[str, ...]]:
+        """Class -> its traders, where there are several."""
+        found: dict[str, tuple[str, ...]] = {}
+        for name, trader in (self.traders or {}).items():
+            found[trader.asset_class] = (*found.get(trader.asset_class, ()), name)
+        return {asset_class: names for asset_class, names in found.items() if len(names) > 1}
+
+    @property
+    def adaptive_budgets(self) -> PerformanceBudgets | None:
+        """The rule of budgets that follow performance, if they do."""
+        match self.coordination:
+            case Decentralized(budgets=PerformanceBudgets() as rule):
+                return rule
+        return None
+
+    @property
+    def budgets_every(self) -> int:
+        """Steps from one decision about budgets to the next."""
+        rule = self.allocator or self.adaptive_budgets
+        return 1 if rule is None else rule.every
+
+    @property
+    def observes_coordination(self) -> bool:
+        """Whether agents see what others do: see ``observations.coordination_features``."""
+        return self.coordination is not None and self.coordination.observe
+
+    def unmanaged(self) -> Self:
+        """The same market without allocator and fusers: equal fixed budgets, and all traders are heard alike.
+
+        Traders see the same columns.
+        """
+        observe = self.observes_coordination
+        return self.model_copy(
+            update={
+                "allocator": None,
+                "coordination": None if self.coordination is None else Decentralized(observe=observe),
+                "fusion": MeanFusion() if isinstance(self.fusion, NeuralFusion) else self.fusion,
+            }
+        )
 
     @property
     def dated(self) -> bool:

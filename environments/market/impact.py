@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from environments.errors import DataError
-from environments.market.config import Matrix
+from environments.market.config_costs import Matrix
 
 
 def matrix(name: str, value: Matrix, assets: int, device: str) -> Tensor | None:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from environments.market.config import MarketParams
+from environments.market.feed import Feed
+
 TRADER_FEATURES = (
     "signal_held",  # what is held, or stands as an order, as a share of the sleeve
     "sleeve",  # the sleeve: 1 is an equal share of the portfolio
@@ -17,6 +20,7 @@ TRADER_FEATURES = (
     "class_exposure",  # sum of absolute weights in the class
 )
 
+CONSENSUS = "consensus"  # mean of what the asset's traders said last, as a share of a full position
 TIME_LEFT = "time_left"  # of a finite horizon: 1 at the start, 0 at the end
 
 
@@ -27,6 +31,25 @@ def allocator_features(classes: tuple[str, ...]) -> tuple[str, ...]:
     """Names of what the allocator sees of the portfolio."""
     budgets = (f"budget/{name}" for name in (*classes, "cash"))
     return (*budgets, *(f"exposure/{name}" for name in classes), "portfolio_drawdown", "gross")
+
+
+def performance_features(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of how the classes have performed (see ``coordination.performance``)."""
+    return tuple(f"performance/{name}" for name in classes)
+
+
+def coordination_features(asset_class: str, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of what traders of a class see of the others: budget, exposures, performances."""
+    others = (f"exposure/{name}" for name in classes if name != asset_class)
+    return ("class_budget", *others, *performance_features(classes))
+
+
+def seen_of(asset_class: str, feed: Feed, params: MarketParams) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of what is seen of each asset of a class, and of the class as a whole."""
+    own, shared = (*feed.asset_names[asset_class], *TRADER_FEATURES), feed.shared_names[asset_class]
+    if params.observes_coordination:
+        own, shared = (*own, CONSENSUS), (*shared, *coordination_features(asset_class, feed.listing.classes))
+    return own, (*shared, TIME_LEFT) if params.finite else shared
 
 
 def unrealised(shares_EN: Tensor, price_EN: Tensor, entry_EN: Tensor, *, positive: bool = False) -> Tensor:
@@ -49,8 +72,10 @@ def of_traders(market_ENF: Tensor, portfolio_EPN: Tensor) -> Tensor:
     return market_ENF
 
 
-def of_allocator(market_EF: Tensor, budget_EK: Tensor, exposure_EC: Tensor, drawdown_E1: Tensor) -> Tensor:
-    """What the allocator sees: float32 (E, 1, F)."""
+def of_allocator(
+    market_EF: Tensor, budget_EK: Tensor, exposure_EC: Tensor, drawdown_E1: Tensor, rank_EC: Tensor
+) -> Tensor:
+    """What the allocator sees, the classes' performances last, if there are any: float32 (E, 1, F)."""
     gross_E1 = exposure_EC.sum(1, keepdim=True)
-    portfolio = torch.cat([budget_EK, exposure_EC, drawdown_E1, gross_E1], dim=1).to(torch.float32)
+    portfolio = torch.cat([budget_EK, exposure_EC, drawdown_E1, gross_E1, rank_EC], dim=1).to(torch.float32)
     return torch.cat([market_EF, portfolio], dim=1).unsqueeze(1)

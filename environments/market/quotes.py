@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from environments.market.config import LimitOrderParams
+from environments.market.config_costs import LimitOrderParams
 from environments.market.execution import Fills
 from environments.market.risk import Classes, Limits
 

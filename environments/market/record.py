@@ -26,6 +26,8 @@ class MarketRecord:
         interest_E: float64, on cash, since the close before.
         budget_EK: float64, shares of the classes and of cash (last).
         signal_EN: float64, what was asked for, as a share of each asset's size (before caps).
+        voice_EM: float64, how much each trader was heard, a column for each of its assets, one trader after the other;
+            without columns where each asset has one trader, unless agents see what others say.
     """
 
     bar_E: Tensor
@@ -39,3 +41,4 @@ class MarketRecord:
     interest_E: Tensor
     budget_EK: Tensor
     signal_EN: Tensor
+    voice_EM: Tensor

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from environments.errors import DataError
-from environments.market.feed import Feed
-from environments.market.observations import TIME_LEFT, TRADER_FEATURES
+from environments.market.feed import Listing
 from environments.market.roster import Trader
 
 
@@ -90,21 +89,26 @@ def _parts(sleeve_EA: Tensor) -> Tensor:
     return sleeve_EA / sleeve_EA.sum(1, keepdim=True).clamp(min=1e-300)
 
 
-def seat(player: Trader, feed: Feed, *, finite: bool, device: str) -> Seat:
+def seat(player: Trader, own: tuple[str, ...], shared: tuple[str, ...], listing: Listing, device: str) -> Seat:
     """The seat of a group of traders.
+
+    Args:
+        player: Who sits there.
+        own: Names of what is seen of each asset.
+        shared: Names of what is seen of the class as a whole.
+        listing: What is traded.
+        device: Of the tensors.
 
     Raises:
         DataError: It wants to observe what is not there.
     """
-    own = (*feed.asset_names[player.asset_class], *TRADER_FEATURES)
-    shared = (*feed.shared_names[player.asset_class], *((TIME_LEFT,) if finite else ()))
     wanted = player.params.observe
     if wanted is not None:
         _check_there(player.name, wanted, (*own, *shared))
     own_columns, own_names = _chosen(own, wanted, device)
     shared_columns, shared_names = _chosen(shared, wanted, device)
     if player.params.joint:
-        symbols = feed.listing.symbols[player.assets]
+        symbols = listing.symbols[player.assets]
         own_names = tuple(f"{symbol}/{name}" for symbol in symbols for name in own_names)
     return Seat(player, (*own_names, *shared_names), own_columns, shared_columns)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
-from environments.market import observations
+from environments.market import coordination, observations
 from environments.market.config import ALLOCATOR
+from environments.market.desks import Desk
 from environments.market.state import State
 from environments.market.world import World
 
@@ -16,16 +19,29 @@ def observe(world: World, state: State) -> dict[str, Tensor]:
     drawdown_E1 = -torch.expm1(-state.drawdown_EM[:, -1:])
     exposure_EC = world.classes.sums(state.weight_EN.abs())
     portfolio_EPN = torch.stack(_portfolio(world, state, drawdown_E1, exposure_EC), dim=1)
-    seen, shared = world.feed.observe(state, portfolio_EPN), _shared(world, state)
+    seen, shared = world.feed.observe(state, portfolio_EPN), world.feed.observe_shared(state)
+    said: tuple[Tensor, ...] = ()
+    rank_EC = state.class_mean_EC
+    if world.fusers or world.params.observes_coordination:
+        said = torch.split(state.said_EM, world.counts, dim=1)
+    if world.params.observes_coordination:
+        rank_EC = coordination.performance(state.class_mean_EC, state.class_variance_EC)
+        seen = {desk.asset_class: _with_consensus(desk, seen[desk.asset_class], said) for desk in world.desks}
+        shared = _with_others(world, shared, state.budget_EK, exposure_EC, rank_EC)
+    if world.params.finite:
+        shared = _joined(world, shared, [_time_left(world, state)] * len(world.desks))
     obs = {}
     for seat in world.seats:
         asset_class = seat.player.asset_class
         obs[seat.player.name] = seat.see(seen[asset_class], shared.get(asset_class))
+    for fuser in world.fusers:
+        asset_class = fuser.asset_class
+        obs[fuser.name] = fuser.see(said, state.score_EJ, seen[asset_class], shared.get(asset_class))
     if world.params.allocator is not None:
         overview_EF = world.feed.overview(state)
         if world.params.finite:
             overview_EF = torch.cat([overview_EF, _time_left(world, state)], dim=1)
-        obs[ALLOCATOR] = observations.of_allocator(overview_EF, state.budget_EK, exposure_EC, drawdown_E1)
+        obs[ALLOCATOR] = observations.of_allocator(overview_EF, state.budget_EK, exposure_EC, drawdown_E1, rank_EC)
     return obs
 
 
@@ -42,15 +58,30 @@ def _portfolio(world: World, state: State, drawdown_E1: Tensor, exposure_EC: Ten
     )
 
 
-def _shared(world: World, state: State) -> dict[str, Tensor]:
-    """Class -> what its traders see of it as a whole, the time left at the end."""
-    shared = world.feed.observe_shared(state)
-    if not world.params.finite:
-        return shared
-    time_E1 = _time_left(world, state)
+def _with_consensus(desk: Desk, seen_EAF: Tensor, said: tuple[Tensor, ...]) -> Tensor:
+    """What is seen of each asset, and the mean of what its traders said last."""
+    consensus_EA = torch.stack([said[j] for j in desk.traders]).mean(0)
+    return torch.cat([seen_EAF, consensus_EA.float().unsqueeze(2)], dim=2)
+
+
+def _with_others(
+    world: World, shared: Mapping[str, Tensor], budget_EK: Tensor, exposure_EC: Tensor, rank_EC: Tensor
+) -> dict[str, Tensor]:
+    """What is seen of each class, and what its traders see of the others (see ``coordination_features``)."""
+    columns = []
+    for c in range(len(world.desks)):
+        parts = (budget_EK[:, c : c + 1], exposure_EC[:, :c], exposure_EC[:, c + 1 :], rank_EC)
+        columns.append(torch.cat(parts, dim=1).float())
+    return _joined(world, shared, columns)
+
+
+def _joined(world: World, shared: Mapping[str, Tensor], columns: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Class -> what is seen of it as a whole, with further columns for each class at the end."""
     return {
-        name: torch.cat([shared[name], time_E1], dim=1) if name in shared else time_E1
-        for name in world.feed.listing.classes
+        desk.asset_class: torch.cat([shared[desk.asset_class], more_EG], dim=1)
+        if desk.asset_class in shared
+        else more_EG
+        for desk, more_EG in zip(world.desks, columns, strict=True)
     }
 
 

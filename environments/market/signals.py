@@ -68,6 +68,10 @@ class Dialect:
         signal_EM = torch.addcmul(base_EM, action_EM, self.gain_M)
         return torch.clamp(signal_EM, self.lowest_M, self.highest_M), action_EM != self.silent_M
 
+    def push(self, action_EM: Tensor) -> Tensor:
+        """The direction of each action, float64: a target, or a change of what is held; 0 is none."""
+        return torch.addcmul(self.offset_M, action_EM, self.gain_M)
+
 
 def dialect(agents: Iterable[tuple[TraderParams, float]], device: str) -> Dialect:
     """Builds the dialect of agents from each one's trader and lowest signal."""

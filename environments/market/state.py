@@ -41,6 +41,10 @@ class State:
         held_EN: float64, the signal held: ``stand_EN`` as a share of a full signal's amount, clipped to its range.
         drawdown_EM: float64, drawdown in log units of each sleeve and of the portfolio (last).
         score_EJ: float64, performance of each trader (see ``fusion``).
+        said_EM: float64, what each trader said last (see ``hearing``); without columns where nobody asks.
+        voice_EM: float64, how much it was heard; likewise.
+        class_mean_EC: float64, exponential mean of each class's return (see ``coordination``); likewise.
+        class_variance_EC: float64, its exponential variance; likewise.
         hidden_EK: float64, hidden columns of simulated prices.
         terms: What each term of the reward remembers.
         reins: What risk remembers.
@@ -62,6 +66,10 @@ class State:
     held_EN: Tensor
     drawdown_EM: Tensor
     score_EJ: Tensor
+    said_EM: Tensor
+    voice_EM: Tensor
+    class_mean_EC: Tensor
+    class_variance_EC: Tensor
     hidden_EK: Tensor
     terms: Memories = ()
     reins: Memories = ()

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from environments.errors import DataError
-from environments.market import roster
-from environments.market.allocation import equal_budgets
+from environments.market import observations, roster
+from environments.market.allocation import equal_budgets, fixed_budgets
 from environments.market.config import MarketParams
+from environments.market.config_coordination import Centralized, Decentralized, FixedBudgets
+from environments.market.desks import Desk, Fuser, desks
 from environments.market.execution import Costs
 from environments.market.feed import Feed, Rows
 from environments.market.impact import check_no_free_profit, matrix, narrowed
@@ -42,11 +44,14 @@ class World:
         feed: Prices.
         traders: The groups of traders.
         seats: What each of them sees and is paid.
-        desks: For each class, the places of its traders in ``traders``.
+        desks: Who speaks about each class.
+        fusers: Those of the desks that have one.
         dialect: How the actions of all agents are read, M columns, one trader after the other.
         asset_M: int64, the asset of each agent.
         counts: Columns of each trader.
         one_each: Each asset has one agent, and they stand in the order of the assets.
+        attends: What traders say is remembered.
+        half_life: Of the classes' performances; None: they do not matter.
         plainly_paid: And each is paid for its own sleeve, whatever risk it takes.
         classes: Which asset is of which class.
         caps: On targets.
@@ -54,6 +59,9 @@ class World:
         sizing: What signals mean.
         budget_K: float64, the budgets when an episode begins.
         start_N: float64, the signals held then.
+        said_M: float64, what traders have said then; without columns where nobody asks.
+        voice_M: float64, and how much they are heard.
+        paid_N: float64, what each position is paid on, as a share of the portfolio; None: its sleeve.
         costs: Of trading at the open.
         fees: Of quotes that are filled.
         permanent: float64, price change per share bought, (N, N) or its diagonal; None: none.
@@ -67,11 +75,14 @@ class World:
     feed: Feed
     traders: tuple[Trader, ...]
     seats: tuple[Seat, ...]
-    desks: tuple[tuple[int, ...], ...]
+    desks: tuple[Desk, ...]
+    fusers: tuple[Fuser, ...]
     dialect: Dialect
     asset_M: Tensor
     counts: list[int]
     one_each: bool
+    attends: bool
+    half_life: float | None
     plainly_paid: bool
     classes: Classes
     caps: Limits
@@ -79,6 +90,9 @@ class World:
     sizing: Sizing
     budget_K: Tensor
     start_N: Tensor
+    said_M: Tensor
+    voice_M: Tensor
+    paid_N: Tensor | None
     costs: Costs
     fees: Fees
     permanent: Tensor | None
@@ -87,9 +101,20 @@ class World:
     highest_N: Tensor
 
     def acts(self, step_E: Tensor) -> Tensor:
-        """Whether the allocator decides after so many steps of an episode: bool (E, 1)."""
-        every = 1 if self.params.allocator is None else self.params.allocator.every
-        return (step_E % every == 0).unsqueeze(1)
+        """Whether there are new budgets after so many steps of an episode: bool (E, 1)."""
+        return (step_E % self.params.budgets_every == 0).unsqueeze(1)
+
+    @property
+    def ranks(self) -> int:
+        """How many classes have a performance: all or none."""
+        return 0 if self.half_life is None else len(self.feed.listing.classes)
+
+    def paid(self, sleeve_EN: Tensor) -> Tensor:
+        """The sleeves that positions are paid on: those given, or equal ones where all are in one book.
+
+        There a sleeve hangs on what everybody says: a trader would be paid less for more of what rises.
+        """
+        return sleeve_EN if self.paid_N is None else self.paid_N.expand_as(sleeve_EN)
 
     def rows(self, seed: Seed, state: State) -> Rows:
         """What the step that begins now needs, with the draws of quotes where there are any."""
@@ -127,6 +152,13 @@ def build_world(params: MarketParams, device: str) -> World:
     costs = [params.cost(name) for name in listing.classes]
     first = [next(player.params for player in players if player.asset_class == name) for name in listing.classes]
     one_each = asset_M == list(places)
+    views = {name: observations.seen_of(name, feed, params) for name in listing.classes}
+    teams = desks(params, players, listing, views, device)
+    attends = not one_each or params.observes_coordination
+    columns = asset_M if attends else []
+    start_N = _start_N(per_asset(trader.start for trader in first), players)
+    shared = params.shared_classes
+    heard_M = [1.0 / len(shared.get(player.asset_class, "1")) for player in players for _ in places[player.assets]]
     size_N = per_asset(trader.size for trader in first)
     lowest_N = per_asset(roster.lowest(name, params) for name in listing.classes)
     sizing = Sizing(params.sizing == "shares", size_N, whole=bool((size_N == 1.0).all()))
@@ -135,14 +167,15 @@ def build_world(params: MarketParams, device: str) -> World:
         on_host=torch.device(device).type == "cpu",
         feed=feed,
         traders=players,
-        seats=tuple(seat(player, feed, finite=params.finite, device=device) for player in players),
-        desks=tuple(
-            tuple(j for j, player in enumerate(players) if player.asset_class == name) for name in listing.classes
-        ),
+        seats=tuple(seat(player, *views[player.asset_class], listing, device) for player in players),
+        desks=teams,
+        fusers=tuple(team.fuser for team in teams if team.fuser is not None),
         dialect=dialect([(player.params, player.lowest) for player in players for _ in places[player.assets]], device),
         asset_M=torch.tensor(asset_M, device=device),
         counts=[len(places[player.assets]) for player in players],
         one_each=one_each,
+        attends=attends,
+        half_life=_half_life(params),
         plainly_paid=one_each and all(player.params.paid_plainly for player in players),
         classes=classes_of(class_N),
         caps=Limits(
@@ -150,8 +183,11 @@ def build_world(params: MarketParams, device: str) -> World:
         ),
         guard=_guard(params, feed, sizing, device),
         sizing=sizing,
-        budget_K=equal_budgets(len(listing.classes), with_cash=params.allocator is not None).to(device),
-        start_N=_start_N(per_asset(trader.start for trader in first), players),
+        budget_K=_budget_K(params, listing.classes).to(device),
+        start_N=start_N,
+        said_M=start_N[columns],
+        voice_M=torch.tensor(heard_M if attends else [], dtype=torch.float64, device=device),
+        paid_N=_paid_N(params, start_N),
         costs=Costs(
             flat_N=per_asset((cost.spread_bps / 2 + cost.commission_bps) * 1e-4 for cost in costs),
             per_share_N=per_asset(cost.per_share for cost in costs) if any(cost.per_share for cost in costs) else None,
@@ -189,3 +225,28 @@ def _start_N(start_N: Tensor, players: tuple[Trader, ...]) -> Tensor:
                 "see risk.shorting"
             )
     return start_N
+
+
+def _budget_K(params: MarketParams, classes: tuple[str, ...]) -> Tensor:
+    """The budgets when an episode begins."""
+    if not isinstance(params.coordination, Decentralized):
+        return equal_budgets(len(classes), with_cash=params.allocator is not None)
+    rule = params.coordination.budgets
+    if wrong := rule.check(classes):
+        raise DataError(wrong)
+    if isinstance(rule, FixedBudgets):
+        return fixed_budgets(rule.shares or dict.fromkeys(classes, 1.0 / len(classes)), classes)
+    return fixed_budgets(dict.fromkeys(classes, (1.0 - rule.cash) / len(classes)), classes)
+
+
+def _half_life(params: MarketParams) -> float | None:
+    """Of the classes' performances, where somebody looks at them."""
+    if params.coordination is None or not (params.coordination.observe or params.adaptive_budgets):
+        return None
+    return params.coordination.half_life
+
+
+def _paid_N(params: MarketParams, like_N: Tensor) -> Tensor | None:
+    if not isinstance(params.coordination, Centralized):
+        return None
+    return torch.full_like(like_N, params.coordination.gross / len(like_N))

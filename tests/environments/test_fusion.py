@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from environments.market.fusion import follow, fuse, voices
+from environments.market.fusion import Spoken, follow, fuse, voices
 from tests.environments.markets import FREE, by_hand, market
 
 
@@ -21,9 +21,10 @@ def test_equal_performances_are_heard_alike_and_the_better_one_more():
 def test_signals_are_weighed_and_one_order_is_enough():
     signal_JEA = torch.stack([row(1.0, 0.5), row(-1.0, 0.5)])
     asks_JEA = torch.tensor([[[True, False]], [[False, False]]])
-    signal_EA, asks_EA = fuse(signal_JEA, asks_JEA, row(0.75, 0.25))
-    assert signal_EA.tolist() == [[0.5, 0.5]]
-    assert asks_EA.tolist() == [[True, False]]
+    heard = fuse(Spoken(signal_JEA, asks_JEA), row(0.75, 0.25).T.unsqueeze(-1))
+    assert heard.signal_EA.tolist() == [[0.5, 0.5]]
+    assert heard.asks_EA.tolist() == [[True, False]]
+    assert heard.voice_JEA.tolist() == [[[0.75, 0.75]], [[0.25, 0.25]]]
 
 
 def test_performance_is_an_exponential_mean_with_the_given_half_life():

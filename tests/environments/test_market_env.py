@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from environments.errors import DataError
-from environments.market.config import COSTS, MarketParams
+from environments.market.config import MarketParams
+from environments.market.config_costs import COSTS
 from environments.market.env import MarketEnv
 from environments.market.observations import unrealised
 from environments.market.panel import Panel, panel_from_frame

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from environments.market.config import LimitOrderParams
+from environments.market.config_costs import LimitOrderParams
 from environments.market.env import MarketEnv
 from environments.market.quotes import distances, probability
 from tests.environments.laws import simulations
