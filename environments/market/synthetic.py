@@ -7,6 +7,7 @@ import pandas as pd
 
 from environments.market.alignment import Floats, Ints
 from environments.market.panel import Panel, panel_from_frame
+from environments.market.synthetic_extras import extra_columns
 from environments.market.synthetic_params import SyntheticParams
 from environments.market.synthetic_paths import Paths, per_asset, simulate
 
@@ -22,13 +23,16 @@ def generate(params: SyntheticParams) -> Panel:
 
     The asset ``STOCKS01`` is the first of class stocks, and so on. A bar's close follows from the path. Its open lies
     on a Brownian bridge from the last close to this one; high and low are the extremes of a Brownian bridge from open
-    to close (each exact in law, drawn apart). Volume grows with volatility and with the size of the return.
+    to close (each exact in law, drawn apart). Volume grows with volatility and with the size of the return. With
+    ``extras`` there are the columns of ``synthetic_extras`` too.
     """
     paths = simulate(params)
     # Apart from the streams of the paths, so that bars are dressed without touching returns.
     seeds = np.random.SeedSequence(params.seed, spawn_key=(1,)).spawn(len(STREAMS))
     rng = {name: np.random.default_rng(seed) for name, seed in zip(STREAMS, seeds, strict=True)}
     columns = _bars(params, paths, rng)
+    if params.extras:
+        columns |= extra_columns(params, paths, np.random.SeedSequence(params.seed, spawn_key=(2,)))
     first_N = _first_bars(params, len(paths.class_N), rng["start"])
     bar, asset = np.nonzero(paths.own_TN & (np.arange(params.bars)[:, None] >= first_N))
     symbols = [f"{name.upper()}{i + 1:02d}" for name, count in params.assets.items() for i in range(count)]

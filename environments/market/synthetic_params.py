@@ -61,6 +61,7 @@ class SyntheticParams(Params):
         persistence: p, how slowly the predictable part fades, per own bar.
         regime_share: w, share of the predictable part that is the hidden regime's drift.
         late_start: Share of the assets that list only within the first half of the panel.
+        extras: Whether currencies and REITs have extra columns (see ``synthetic_extras``), which change nothing else.
         holidays: Whether 1 January and 25 December are closed, but for classes that trade at weekends.
         classes: class -> its character, where it is to differ from ``CLASS_DEFAULTS``.
     """
@@ -75,6 +76,7 @@ class SyntheticParams(Params):
     persistence: Share = 0.9
     regime_share: float = Field(default=0.0, ge=0.0, le=1.0)
     late_start: float = Field(default=0.0, ge=0.0, le=1.0)
+    extras: bool = False
     holidays: bool = True
     classes: dict[str, ClassParams] = Field(default={})
 
