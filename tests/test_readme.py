@@ -114,7 +114,7 @@ def test_every_wealtharena_command_is_understood() -> None:
         for c in commands(block)
         if (found := arguments(c))
     ]
-    assert {found[0] for found in given} == {"train", "evaluate", "report", "check", "bench"}
+    assert {found[0] for found in given} == {"train", "tune", "evaluate", "report", "check", "bench"}
     for found in given:
         parse(found)
 

@@ -20,7 +20,7 @@ import policies
 from environments.market.env import MarketEnv
 from environments.market.roster import prices
 from wealtharena.bench.cli import bench_app
-from wealtharena.console import INTERRUPTED, Verbose, one_line_errors
+from wealtharena.console import INTERRUPTED, Config, Overrides, Verbose, one_line_errors
 from wealtharena.document import read_document
 from wealtharena.evidence.check import check_laws
 from wealtharena.evidence.data_summary import summarise
@@ -39,6 +39,7 @@ from wealtharena.training.stopping import StopSignal
 from wealtharena.training.train import Outcome, train
 from wealtharena.training.train_phases import train_phases
 from wealtharena.training.walk_forward import train_folds
+from wealtharena.tuning.cli import tune_command
 
 LAW_BROKEN = 1
 SYMBOLS_SHOWN = 8
@@ -52,20 +53,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(bench_app, name="bench")
-
-Config = Annotated[
-    str, typer.Argument(metavar="CONFIG", help="An experiment file (YAML), or 'quickstart' for the built-in one.")
-]
-Overrides = Annotated[
-    list[str],
-    typer.Option(
-        "--set",
-        metavar="PATH=VALUE",
-        default_factory=list,
-        show_default=False,
-        help="Change a value of the experiment file; may be given many times.",
-    ),
-]
+app.command("tune")(tune_command)
 
 
 def _show_version(wanted: bool) -> None:

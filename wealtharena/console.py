@@ -1,4 +1,4 @@
-"""What all commands share: how an error is told, and with which exit code."""
+"""What all commands share: their common options, how an error is told, and with which exit code."""
 
 from __future__ import annotations
 
@@ -15,6 +15,19 @@ from wealtharena.errors import UserError
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
+Config = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="An experiment file (YAML), or 'quickstart' for the built-in one.")
+]
+Overrides = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        default_factory=list,
+        show_default=False,
+        help="Change a value of the experiment file; may be given many times.",
+    ),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error.")]
 
 

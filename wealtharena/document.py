@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -160,21 +161,43 @@ def _apply(override: str, document: Document) -> None:
         value = _Builder(text, {}).build()
     except yaml.YAMLError:
         raise UserError(f"--set {override}: the value {text!r} is not valid YAML") from None
-    section = _section(document.data, path[:-1], override)
+    _put(document, path, value, given=f"--set {override}", origin=f"--set {override}")
+
+
+def with_value(document: Document, dotted: str, value: Any, *, given: str, origin: str) -> Document:
+    """A copy with another value at a path ``a.b.c``, made where the file has none.
+
+    Args:
+        document: Stays as it is.
+        dotted: The path.
+        value: What stands there then.
+        given: Where the path was given, to begin a message with.
+        origin: The value's origin then, as in ``Document.origins``.
+
+    Raises:
+        UserError: What is above it in the file is no section.
+    """
+    changed = Document(document.name, deepcopy(document.data), dict(document.origins))
+    _put(changed, tuple(dotted.split(".")), deepcopy(value), given=given, origin=origin)
+    return changed
+
+
+def _put(document: Document, path: tuple[str, ...], value: Any, *, given: str, origin: str) -> None:
+    section = _section(document.data, path[:-1], given)
     section[path[-1]] = value
     for known in [known for known in document.origins if known[: len(path)] == path]:
         del document.origins[known]
-    document.origins[path] = f"--set {override}"
+    document.origins[path] = origin
 
 
-def _section(data: dict[str, Any], path: tuple[str, ...], override: str) -> dict[str, Any]:
+def _section(data: dict[str, Any], path: tuple[str, ...], given: str) -> dict[str, Any]:
     """The mapping at ``path``, made where the file has none."""
     for depth, key in enumerate(path, start=1):
         if data.get(key) is None:
             data[key] = {}
         data = data[key]
         if not isinstance(data, dict):
-            raise UserError(f"--set {override}: {'.'.join(path[:depth])} is {shown(data)}, not a section with keys")
+            raise UserError(f"{given}: {'.'.join(path[:depth])} is {shown(data)}, not a section with keys")
     return data
 
 

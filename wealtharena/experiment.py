@@ -108,7 +108,15 @@ def load_experiment(config: str, overrides: Iterable[str] = (), *, for_training:
     Raises:
         UserError: The file, its data or the way its parts fit together is not right.
     """
-    document = read_document(config, overrides)
+    return experiment_of(read_document(config, overrides), for_training=for_training)
+
+
+def experiment_of(document: Document, *, for_training: bool = True) -> Experiment:
+    """The experiment that a file's values make; see ``load_experiment``.
+
+    Raises:
+        UserError: The file, its data or the way its parts fit together is not right.
+    """
     spec = validate(ExperimentSpec, document)
     environment = load_class(ArrayEnv, spec.environment.class_, document, ("environment", "class"))
     params = validate(environment.Params, document, ENVIRONMENT)
@@ -253,6 +261,8 @@ def _check_metrics(
     named = {("checkpoint", "metric"): spec.checkpoint.metric}
     if spec.early_stopping is not None:
         named["early_stopping", "metric"] = spec.early_stopping.metric
+    if spec.tune is not None and spec.tune.metric is not None:
+        named["tune", "metric"] = spec.tune.metric
     for path, metric in named.items():
         group, slash, name = metric.partition("/")
         if metric != "team_return" and not (slash and name and group in groups):

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from wealtharena.spec_tune import TuneSpec
+
 Target = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="module:Class")]
 """Names a class, as in ``policies.ppo:PPO``."""
 
@@ -253,6 +255,7 @@ class ExperimentSpec(Section):
     early_stopping: EarlyStoppingSpec | None = None
     evaluation: EvaluationSpec = EvaluationSpec()
     phases: tuple[PhaseSpec, ...] = ()
+    tune: TuneSpec | None = None
 
     @property
     def frozen_members(self) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Sweeps: many trainings of one experiment file, each with other values, on Ray Tune."""

@@ -1,0 +1,90 @@
+"""The folder that a sweep leaves behind.
+
+``sweep.yaml`` (the file it began with), ``trials/<trial>/`` (config.yaml and metrics/ of each), ``tune/`` (Ray Tune's
+own state, with the checkpoints), ``sweep.json``, ``sweep.html``, ``best.yaml`` and ``best/``, a run of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wealtharena.document import Document, read_document
+from wealtharena.errors import UserError
+from wealtharena.training.run_dir import RunDir
+
+TRIAL = "trial.json"
+
+
+@dataclass(frozen=True)
+class SweepDir:
+    """The files of a sweep."""
+
+    path: Path
+
+    @property
+    def file(self) -> Path:
+        """The experiment file, as the sweep began."""
+        return self.path / "sweep.yaml"
+
+    @property
+    def state(self) -> Path:
+        """Ray Tune's folder."""
+        return self.path / "tune"
+
+    @property
+    def summary(self) -> Path:
+        """What came out, for other programs."""
+        return self.path / "sweep.json"
+
+    @property
+    def report(self) -> Path:
+        """What came out, for people."""
+        return self.path / "sweep.html"
+
+    @property
+    def best(self) -> RunDir:
+        """The best trial as a run of its own."""
+        return RunDir(self.path / "best")
+
+    @property
+    def best_config(self) -> Path:
+        """The experiment file of the best trial."""
+        return self.path / "best.yaml"
+
+    def trial(self, name: str) -> RunDir:
+        """The folder of a trial."""
+        return RunDir(self.path / "trials" / name)
+
+    def trials(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Each trial that has begun, with what was last written of it."""
+        for file in sorted(self.path.glob(f"trials/*/{TRIAL}")):
+            yield file.parent.name, json.loads(file.read_text(encoding="utf-8"))
+
+    def write_file(self, document: Document) -> None:
+        """Writes the file that the sweep begins with, at once or not at all."""
+        partial = self.file.with_suffix(".partial")
+        partial.write_text(yaml.safe_dump(document.data, sort_keys=False), encoding="utf-8")
+        partial.replace(self.file)
+
+
+def sweep_at(path: Path) -> SweepDir:
+    """The folder of a sweep that was begun before.
+
+    Raises:
+        UserError: There is none.
+    """
+    folder = SweepDir(path)
+    if not folder.file.is_file():
+        raise UserError(f"{path}: holds no sweep (no sweep.yaml in it)")
+    return folder
+
+
+def reread(folder: SweepDir) -> Document:
+    """The file that a sweep began with."""
+    return read_document(str(folder.file))
