@@ -319,6 +319,11 @@ class MarketParams(Params):
         return None
 
     @property
+    def divides_capital(self) -> bool:
+        """Whether somebody, or some rule, decides on the budgets of the classes as time goes on."""
+        return bool(self.allocator or self.adaptive_budgets or isinstance(self.coordination, Centralized))
+
+    @property
     def budgets_every(self) -> int:
         """Steps from one decision about budgets to the next."""
         rule = self.allocator or self.adaptive_budgets
@@ -334,11 +339,11 @@ class MarketParams(Params):
 
         Traders see the same columns.
         """
-        observe = self.observes_coordination
+        told = self.coordination
         return self.model_copy(
             update={
                 "allocator": None,
-                "coordination": None if self.coordination is None else Decentralized(observe=observe),
+                "coordination": told and Decentralized(observe=told.observe, half_life=told.half_life),
                 "fusion": MeanFusion() if isinstance(self.fusion, NeuralFusion) else self.fusion,
             }
         )

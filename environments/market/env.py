@@ -19,6 +19,7 @@ from environments.market import bar, rewards
 from environments.market.capital import left_out, opened
 from environments.market.compiled import CompiledStep, Stepped, check_compiler, typed
 from environments.market.config import ALLOCATOR, MarketParams
+from environments.market.desks import Desk
 from environments.market.feed import Rows
 from environments.market.groups import allocator_names, groups
 from environments.market.ledger import Book
@@ -109,6 +110,11 @@ class MarketEnv(ArrayEnv):
         return self._world.feed.listing
 
     @property
+    def desks(self) -> tuple[Desk, ...]:
+        """Who speaks about each class of assets."""
+        return self._world.desks
+
+    @property
     def record(self) -> MarketRecord:
         """What the last step brought, before any automatic reset."""
         if self._record is None:
@@ -128,6 +134,14 @@ class MarketEnv(ArrayEnv):
             raise RuntimeError("MarketEnv.bound: nothing has been stepped yet; call step() or trade() first")
         _, _, orders = self._outcome()
         return {} if orders.ruling is None else orders.ruling.bound(self._world.classes)
+
+    def voices(self) -> dict[str, Tensor]:
+        """How much each trader that shares its class was heard in the last step: float64 (E,), mean over its assets."""
+        sharing = {name for names in self.params.shared_classes.values() for name in names}
+        if not sharing:
+            return {}
+        said = zip(self._world.traders, torch.split(self.record.voice_EM, self._world.counts, dim=1), strict=True)
+        return {trader.name: voice_EA.mean(1) for trader, voice_EA in said if trader.name in sharing}
 
     @property
     def bar_E(self) -> Tensor:

@@ -67,4 +67,6 @@ def _trader(config: Mapping[str, Any], name: str) -> TraderParams | None:
     if not issubclass(config["env"], MarketEnv | SoloMarket) or name == ALLOCATOR:
         return None
     traders = config["env_config"].get("traders")
+    if traders is not None and name not in traders:
+        return None
     return TraderParams.model_validate({"asset_class": name} if traders is None else traders[name])

@@ -11,6 +11,7 @@ import torch
 
 from environments.market import roster
 from environments.market.config import MarketParams
+from environments.market.config_coordination import fuser_of
 from environments.market.env import MarketEnv
 from wealtharena.evidence import sharpe
 from wealtharena.evidence.baselines import BASELINES, Baseline, BoolArray, History
@@ -22,6 +23,7 @@ from wealtharena.evidence.playing import Act, Playing
 from wealtharena.evidence.recorder import Recorder
 from wealtharena.evidence.tally import Tally
 from wealtharena.evidence.track import IntArray, Track
+from wealtharena.evidence.voices import voices
 
 TEAM, AGAINST = "team", "equal_weight"
 MORE_TRIALS = (10, 100)
@@ -102,6 +104,7 @@ def judge(
         "agents": {name: _agents(team, played.env, name, tally) for name, tally in played.tallies.items()},
         "classes": _classes(team),
         "objectives": objectives(played.env, team, played.others),
+        "fusion": voices(played.env, team),
         "costs": _cost_model(params, team.classes),
         "data": {
             "symbols": len(team.symbols),
@@ -128,7 +131,7 @@ def run_team(env: MarketEnv, policies: Mapping[str, Act]) -> tuple[Track, dict[s
         for name, tally in tallies.items():
             tally.add(actions[name], transition.reward[name], active.get(name))
         obs = transition.obs
-    return recorder.tracks([TEAM], budget=env.params.allocator is not None)[0], tallies
+    return recorder.tracks([TEAM], budget=env.params.divides_capital)[0], tallies
 
 
 def run_baselines(env: MarketEnv, rules: Mapping[str, Baseline]) -> tuple[Track, ...]:
@@ -209,7 +212,8 @@ def _agents(team: Track, env: MarketEnv, name: str, tally: Tally) -> dict[str, A
     """What a group did; for a group of traders also what the assets of its class brought."""
     trader = next((trader for trader in roster.traders(env.params, env.panel) if trader.name == name), None)
     if trader is None:
-        return tally.as_dict([*team.classes, "cash"])
+        fused = {fuser_of(asset_class): list(names) for asset_class, names in env.params.shared_classes.items()}
+        return tally.as_dict(fused.get(name, [*team.classes, "cash"]))
     asset = np.arange(len(team.symbols))[trader.assets]
     owner = {"asset_class": team.classes[int(team.class_N[asset[0]])]}
     return owner | tally.as_dict(_labels(trader)) | _books(team, asset)

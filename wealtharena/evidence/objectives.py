@@ -38,4 +38,5 @@ def _paid_for(env: MarketEnv) -> Mapping[str, slice]:
     """The columns of what each group is paid for."""
     traders = roster.traders(env.params, env.panel)
     paid = {trader.name: PORTFOLIO if trader.params.paid == "portfolio" else trader.assets for trader in traders}
+    paid |= {fuser.name: PORTFOLIO if fuser.whole else fuser.assets for desk in env.desks if (fuser := desk.fuser)}
     return paid if env.params.allocator is None else {**paid, ALLOCATOR: PORTFOLIO}

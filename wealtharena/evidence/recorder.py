@@ -33,6 +33,7 @@ class Recorder:
         self._budget_ETK = np.zeros((copies, bars, len(env.panel.classes) + 1))
         self._budget_ETK[..., -1] = 1.0
         self._objectives: dict[str, npt.NDArray[np.float64]] = {}
+        self._voices: dict[str, npt.NDArray[np.float64]] = {}
         self._ended_E = np.zeros(copies, dtype=bool)
         self._step = 0
 
@@ -53,6 +54,9 @@ class Recorder:
         for name, value_EM in self._env.objectives().items():
             sum_EM = self._objectives.setdefault(name, np.zeros(value_EM.shape))
             sum_EM[going] += _array(value_EM)[going]
+        for name, voice_E in self._env.voices().items():
+            sum_E = self._voices.setdefault(name, np.zeros(voice_E.shape))
+            sum_E[going] += _array(voice_E)[going]
         self._step += 1
         # A copy that is not where its record was made has been reset.
         self._ended_E |= _array(self._env.bar_E) != _array(record.bar_E)
@@ -71,6 +75,7 @@ class Recorder:
                 classes=panel.classes,
                 class_N=panel.class_N,
                 objectives={name: sum_EM[copy] for name, sum_EM in self._objectives.items()},
+                voices={name: float(sum_E[copy]) for name, sum_E in self._voices.items()},
                 **self._of(copy),
             )
             for copy, name in enumerate(names)

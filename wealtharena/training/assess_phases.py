@@ -67,7 +67,7 @@ def _tested(experiment: Experiment, phase: Phase, policies: Mapping[str, Policy]
     """The books of a phase's team over the test window; in a world without dates its mean return over episodes."""
     params = experiment.test_params
     if isinstance(params, MarketParams) and not phase.whole_team:
-        params = params.model_copy(update={"allocator": None})
+        params = params.unmanaged()
     if issubclass(experiment.environment, MarketEnv) and isinstance(params, MarketParams) and params.dated:
         return run_team(experiment.environment(params.model_copy(update={"horizon": None}), num_envs=1), policies)[0]
     spec = experiment.spec

@@ -219,7 +219,9 @@ class _Planner:
 
 
 def _traders(experiment: Experiment) -> tuple[str, ...]:
-    return tuple(name for name in experiment.groups if name != ALLOCATOR)
+    assert isinstance(experiment.params, MarketParams)
+    traders = experiment.params.traders
+    return tuple(name for name in experiment.groups if (name != ALLOCATOR if traders is None else name in traders))
 
 
 def _alone(experiment: Experiment, name: str, spec: ExperimentSpec, algorithm: Algorithm) -> Experiment:

@@ -44,7 +44,7 @@ def solo_params(params: MarketParams, only: str, names: tuple[str, ...]) -> Solo
         if asset_class != given[only].asset_class:
             traders[name] = TraderParams(asset_class=asset_class, action="trade")
     return SoloParams.model_validate(
-        {**params.model_dump(by_alias=True), "allocator": None, "only": only, "traders": traders}
+        {**params.unmanaged().model_dump(by_alias=True), "only": only, "traders": traders}
     )
 
 
