@@ -3,6 +3,7 @@
 import json
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import ray
@@ -12,12 +13,13 @@ from environments.market.planted.base import GROUP
 from environments.market.planted.markets.garleanu_pedersen import GarleanuPedersen
 from policies.a2c import A2C
 from policies.ppo import PPO, PPOParams
-from wealtharena.bench import cli, race, samples
+from wealtharena.bench import cli, race, samples, samples_rows
 from wealtharena.bench.problem import Planted
 from wealtharena.bench.race import EVERYBODY, Attempt, Contender, Race, confirmed, run_race
 from wealtharena.bench.samples import DEFAULTS, RACES, RL_ZOO, ZOO, Ended, chosen
-from wealtharena.bench.samples_rows import document, progress, samples_sheet
+from wealtharena.bench.samples_rows import progress, samples_sheets
 from wealtharena.bench.share import Point, Share
+from wealtharena.bench.timing import machine
 from wealtharena.cli import app
 from wealtharena.errors import UserError
 
@@ -40,6 +42,10 @@ def ended(
 def reached_after(steps: int) -> tuple[Point, ...]:
     """A curve that is above the goal from there on."""
     return Point(steps, 1.0, 0.91), Point(2 * steps, 2.0, 0.95)
+
+
+def document(ended: list[Ended]) -> dict[str, Any]:
+    return samples_rows.document(ended, quick=False, machine=machine())
 
 
 # ---- what counts
@@ -83,7 +89,7 @@ def test_the_ratio_is_taken_seed_by_seed_and_its_middle_half_is_averaged():
         for side, all_steps in ((DEFAULTS, ours), (ZOO, theirs))
         for seed, steps in enumerate(all_steps)
     ]
-    (row,) = document(attempts[::-1], quick=False)["rows"]
+    (row,) = document(attempts[::-1])["rows"]
     assert row["seeds"] == [0, 1, 2, 3]
     assert row["ratios"] == pytest.approx([0.1, 0.2, 0.6, 1.0])
     assert row["ratio"] == pytest.approx(0.4)  # of 0.2 and 0.6
@@ -96,18 +102,19 @@ def test_the_ratio_is_taken_seed_by_seed_and_its_middle_half_is_averaged():
 def test_who_never_gets_there_counts_with_all_its_samples():
     never = {GROUP: curve(0.2, 0.95, 0.3)}
     attempts = [ended(DEFAULTS, 0, {GROUP: reached_after(400)}), ended(ZOO, 0, never)]
-    (row,) = document(attempts, quick=False)["rows"]
+    (row,) = document(attempts)["rows"]
     assert (row["rl_zoo"]["counted"], row["rl_zoo"]["reached"]) == ([1_000], 0)
     assert row["ratio"] == pytest.approx(0.4)
     assert row["passed"]  # the ratio can only be smaller
-    (cells,) = samples_sheet(document(attempts, quick=False)).rows
-    assert cells == ("tiny", "400", "1 of 1", "> 1,000", "0 of 1", "0.40", "", "<= 0.50", "met")
+    verdicts, counts = samples_sheets(document(attempts))
+    assert verdicts.rows == (("tiny", "0.40", "", "<= 0.50", "met"),)
+    assert counts.rows == (("tiny", "400", "1 of 1", "> 1,000", "0 of 1"),)
 
 
 def test_a_side_that_does_not_get_there_has_not_passed():
     slow = replace(ended(DEFAULTS, 0, {GROUP: curve(0.2)}).attempt, env_steps=100)
     attempts = [Ended(TINY, DEFAULTS, slow), ended(ZOO, 0, {GROUP: reached_after(1_000)})]
-    (row,) = document(attempts, quick=False)["rows"]
+    (row,) = document(attempts)["rows"]
     assert row["ratio"] == pytest.approx(0.1)
     assert not row["passed"]
 
@@ -115,7 +122,7 @@ def test_a_side_that_does_not_get_there_has_not_passed():
 def test_of_several_members_the_last_one_decides():
     both = {"one": reached_after(100), "two": reached_after(300), EVERYBODY: reached_after(300)}
     attempts = [ended(side, 0, both, race=PAIR) for side in (DEFAULTS, ZOO)]
-    rows = document(attempts, quick=False)["rows"]
+    rows = document(attempts)["rows"]
     assert [row["case"] for row in rows] == ["pair", "pair/one", "pair/two"]
     assert [row["required"] for row in rows] == [0.5, None, None]
     assert [row["passed"] for row in rows] == [False, None, None]
@@ -125,8 +132,8 @@ def test_of_several_members_the_last_one_decides():
 
 def test_seeds_of_one_side_alone_wait_for_the_other():
     attempts = [ended(DEFAULTS, seed, {GROUP: reached_after(100)}) for seed in (0, 1)]
-    assert document(attempts, quick=False)["rows"] == []
-    (row,) = document([*attempts, ended(ZOO, 1, {GROUP: reached_after(100)})], quick=False)["rows"]
+    assert document(attempts)["rows"] == []
+    (row,) = document([*attempts, ended(ZOO, 1, {GROUP: reached_after(100)})])["rows"]
     assert row["seeds"] == [1]
 
 
@@ -134,18 +141,18 @@ def test_races_are_told_apart():
     both = {"one": reached_after(100), "two": reached_after(300), EVERYBODY: reached_after(300)}
     attempts = [ended(side, 0, {GROUP: reached_after(100)}) for side in (DEFAULTS, ZOO)]
     attempts += [ended(side, 0, both, race=PAIR) for side in (DEFAULTS, ZOO)]
-    rows = document(attempts, quick=False)["rows"]
+    rows = document(attempts)["rows"]
     assert [(row["case"], row["rl_zoo"]["counted"]) for row in rows] == [
         ("tiny", [100]), ("pair", [300]), ("pair/one", [100]), ("pair/two", [300]),
     ]  # fmt: skip
 
 
 def test_the_document_tells_all_hyperparameters():
-    content = document([ended(DEFAULTS, 0, {GROUP: reached_after(100)})], quick=False)
+    content = document([ended(DEFAULTS, 0, {GROUP: reached_after(100)})])
     settings = content["settings"]["tiny"]
     assert settings["rl_zoo"]["members"][GROUP]["params"]["minibatch_size"] == 64
     assert settings["defaults"]["members"][GROUP]["params"] == PPOParams().model_dump(mode="json")
-    assert json.loads(json.dumps(content, allow_nan=False))["versions"]["ray"]
+    assert json.loads(json.dumps(content, allow_nan=False))["machine"]["versions"]["ray"]
 
 
 # ---- races

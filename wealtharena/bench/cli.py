@@ -116,15 +116,15 @@ def samples_command(
     """
     console = Console()
     with one_line_errors(verbose):
-        races, ended = samples.chosen(names), []
+        races, box, ended = samples.chosen(names), machine(), []
         with ray_session():
             for one in samples.run(races, seeds=1 if quick else seeds, quick=quick, parallel=parallel):
                 console.print(samples_rows.progress(one), soft_wrap=True, highlight=False)
                 ended.append(one)
-                content = samples_rows.document(ended, quick=quick)
+                content = samples_rows.document(ended, quick=quick, machine=box)
                 if json_file:  # after each training: what was measured outlives an interruption
                     write_json(json_file, content)
-        console.print(sheet_table(samples_rows.samples_sheet(content)))
+        console.print(*map(sheet_table, samples_rows.samples_sheets(content)), sep="\n")
         if json_file:
             console.print(f"Written: {json_file}", soft_wrap=True, highlight=False)
     if not all(row["passed"] for row in content["rows"] if row["required"] is not None):

@@ -10,15 +10,21 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from wealtharena.bench.samples_rows import samples_sheets
 from wealtharena.bench.sheets import Document, Sheet, machine_line, optimum_sheets, scaling_sheets, throughput_sheets
 from wealtharena.evidence.files import write_whole
 
 RESULTS = Path(__file__).parent / "results"
 BEGIN, END = "<!-- {title}: begin -->\n", "<!-- {title}: end -->\n"
-SECTIONS: Mapping[str, tuple[str, ...]] = {"optimum": ("optimum",), "performance": ("throughput", "scaling")}
+SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "optimum": ("optimum",),
+    "samples": ("samples",),
+    "performance": ("throughput", "scaling"),
+}
 """Title between the markers -> the commands whose documents stand there."""
 SHEETS: Mapping[str, Callable[[Document], tuple[Sheet, ...]]] = {
     "optimum": optimum_sheets,
+    "samples": samples_sheets,
     "throughput": throughput_sheets,
     "scaling": scaling_sheets,
 }
@@ -38,7 +44,7 @@ def section(documents: Mapping[str, Document]) -> str:
     """What stands between two markers.
 
     Args:
-        documents: ``optimum``, ``throughput`` or ``scaling`` -> what the command of that name wrote.
+        documents: ``optimum``, ``samples``, ``throughput`` or ``scaling`` -> what the command of that name wrote.
     """
     folder = f"wealtharena/bench/{RESULTS.name}"
     commands = "\n".join(f"wealtharena bench {name} --json {folder}/{name}.json" for name in documents)

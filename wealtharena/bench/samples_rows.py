@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
@@ -12,33 +10,40 @@ import numpy as np
 
 from wealtharena.bench.race import EVERYBODY, GOAL, Attempt, Contender, Race, confirmed
 from wealtharena.bench.samples import DEFAULTS, ZOO, Ended
-from wealtharena.bench.sheets import MISSED, Row, Sheet
+from wealtharena.bench.sheets import MISSED, Document, Row, Sheet
 from wealtharena.evidence.aggregate import aggregate, interquartile_mean
-from wealtharena.evidence.evaluation import versions
 
 REQUIRED = 0.5
 """Of the other side's samples, at most."""
 
 
-def document(ended: Sequence[Ended], *, quick: bool) -> dict[str, Any]:
-    """What ``--json`` writes, of the seeds that both sides have trained: see README, "How few samples?"."""
+def document(ended: Sequence[Ended], *, quick: bool, machine: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``--json`` writes, of the seeds that both sides have trained: see README, "How few samples?".
+
+    Args:
+        ended: The trainings.
+        quick: They were short ones.
+        machine: See ``timing.machine``.
+    """
     races = {one.race.name: one.race for one in ended}
-    machine = {"platform": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()}
     return {
         "quick": quick,
         "goal": GOAL,
         "rows": [row for race in races.values() for row in _rows(race, ended)],
         "settings": {name: _settings(race) for name, race in races.items()},
         "machine": machine,
-        "versions": versions(),
     }
 
 
-def samples_sheet(content: Mapping[str, Any]) -> Sheet:
-    """A row for each score."""
+def samples_sheets(content: Document) -> tuple[Sheet, Sheet]:
+    """The ratios of what is required, then the samples of each score."""
+    verdicts = tuple(_verdict(row) for row in content["rows"] if row["required"] is not None)
+    counts = tuple(_counts(row) for row in content["rows"])
     title = f"samples to {content['goal']:.0%}"
-    columns = (title, DEFAULTS.name, "reached", ZOO.name, "reached", "ratio", "95%", "needs", "")
-    return Sheet(columns, tuple(_cells(row) for row in content["rows"]))
+    return (
+        Sheet(("samples, as a share of rl-zoo's", "measured", "95%", "required", ""), verdicts),
+        Sheet((title, DEFAULTS.name, "reached", ZOO.name, "reached"), counts),
+    )
 
 
 def progress(ended: Ended) -> str:
@@ -123,15 +128,21 @@ def _setting(race: Race, contender: Contender) -> dict[str, Any]:
     return {"copies": contender.copies, "fragment": contender.fragment, "members": members}
 
 
-def _cells(row: Mapping[str, Any]) -> Row:
-    seeds = len(row["seeds"])
-    sides = (cell for side in ("defaults", "rl_zoo") for cell in _side_cells(row[side], seeds))
+def _verdict(row: Mapping[str, Any]) -> Row:
     low, high = row["ratio_low"], row["ratio_high"]
     interval = "" if low is None else f"{low:.2f} to {high:.2f}"
-    if row["required"] is None:
-        return row["case"], *sides, f"{row['ratio']:.2f}", interval, "", ""
-    verdict = "met" if row["passed"] else MISSED
-    return row["case"], *sides, f"{row['ratio']:.2f}", interval, f"<= {row['required']:.2f}", verdict
+    return (
+        row["case"],
+        f"{row['ratio']:.2f}",
+        interval,
+        f"<= {row['required']:.2f}",
+        "met" if row["passed"] else MISSED,
+    )
+
+
+def _counts(row: Mapping[str, Any]) -> Row:
+    seeds = len(row["seeds"])
+    return row["case"], *(cell for side in ("defaults", "rl_zoo") for cell in _side_cells(row[side], seeds))
 
 
 def _side_cells(side: Mapping[str, Any], seeds: int) -> Row:
