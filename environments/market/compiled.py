@@ -17,7 +17,7 @@ from typing import Any
 import gymnasium as gym
 import torch
 from torch import Tensor
-from torch._inductor import compile as compiled_graph
+from torch._inductor import compile as code_of
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -46,6 +46,14 @@ class Stepped:
 
 Step = Callable[[Tensor, State, Mapping[str, Tensor]], Stepped]
 _HERE = object()  # where a tensor stands in a nest without tensors
+
+
+OPTIONS: Mapping[str, Any] = {
+    "cpp.enable_loop_tail_vec": False,  # the last few assets one by one: as a masked vector they cost more
+    "cpp.simdlen": 256 if torch.backends.cpu.get_cpu_capability() == "AVX512" else None,  # fewer such assets
+    "realize_opcount_threshold": 8,  # what is one number for a copy is not reckoned anew for each of its assets
+}
+"""What torch's compiler is told."""
 
 
 class CompiledStep:
@@ -92,11 +100,17 @@ class CompiledStep:
         flat(*tensors)  # once as it is, so that what it keeps for later (see ``scalars``) is not made while tracing
         apart = [tensor.clone() for tensor in tensors]  # a tensor that is given twice would be traced as one input
         try:
-            called: Callable[..., tuple[Tensor, ...]] = compiled_graph(_reshaping(make_fx(flat)(*apart)), [*apart])
+            called = compiled_graph(_reshaping(make_fx(flat)(*apart)), [*apart])
         except Exception as error:  # torch's compiler, and the C++ compiler through it, may raise anything
             reason = str(error).strip().splitlines()[0]
             raise DataError(f"compile: torch could not compile the step ({reason}); set compile: false") from error
         return called
+
+
+def compiled_graph(graph: GraphModule, inputs: list[Any]) -> Callable[..., tuple[Tensor, ...]]:
+    """The graph as compiled code."""
+    called: Callable[..., tuple[Tensor, ...]] = code_of(graph, inputs, options=dict(OPTIONS))
+    return called
 
 
 def _reshaping(graph: GraphModule) -> GraphModule:

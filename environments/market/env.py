@@ -255,7 +255,8 @@ class MarketEnv(ArrayEnv):
     def _twin_step(self, seed: Tensor, state: State, actions: Mapping[str, Tensor]) -> Stepped:
         """The step that is compiled: on another device's terms it looks at no tensor's numbers. No copy is reset."""
         twin = copy.copy(self)
-        twin._world, twin._compiled = replace(self._world, on_host=False), None
+        classes = replace(self._world.classes, compared=True)
+        twin._world, twin._compiled = replace(self._world, on_host=False, classes=classes), None
         twin._seed, twin._wrong_E = seed, None
         twin._begin(state)
         now = twin._next_rows()

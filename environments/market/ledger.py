@@ -75,7 +75,8 @@ def settle(
     value_EN = fills.shares_EN * close_EN
     pnl_EN = value_EN - book.value_EN - paid_EN
     # How much of the position is new: all of it if it was opened or turned round, nothing if it was only reduced.
-    fresh_EN = (bought_EN / fills.shares_EN).nan_to_num(0.0).clamp(0.0, 1.0)
+    ratio_EN = bought_EN / fills.shares_EN  # not a number if nothing was held and nothing is
+    fresh_EN = torch.where(ratio_EN > 0.0, ratio_EN, 0.0).clamp(max=1.0)
     after = Book(
         cash_E=book.cash_E + interest_E - paid_EN.sum(1),
         shares_EN=fills.shares_EN,

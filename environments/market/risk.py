@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -15,10 +15,12 @@ class Classes:
     Attributes:
         class_N: int64, the class of each asset.
         count_C: int64, the number of assets of each class.
+        compared: Values are spread by comparisons, of which a compiler makes vectors, not looked up one by one.
     """
 
     class_N: Tensor
     count_C: Tensor
+    compared: bool = field(default=False, kw_only=True)
 
     def sums(self, value_EN: Tensor) -> Tensor:
         """Sums over each class: (E, C).
@@ -31,7 +33,16 @@ class Classes:
 
     def spread(self, value_EC: Tensor) -> Tensor:
         """Gives each asset its class's value: (E, N)."""
+        if self.compared:
+            return self._compared(value_EC)
         return value_EC.gather(1, self.class_N.expand(value_EC.shape[0], -1))
+
+    def _compared(self, value_EC: Tensor) -> Tensor:
+        class_N = self.class_N.to(value_EC.dtype)  # numbers of one size with what is chosen by them
+        spread_EN = value_EC[:, :1].expand(-1, len(class_N))
+        for i in range(1, len(self.count_C)):
+            spread_EN = torch.where(class_N >= i, value_EC[:, i : i + 1], spread_EN)
+        return spread_EN
 
 
 @dataclass(frozen=True)

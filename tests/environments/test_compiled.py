@@ -54,7 +54,7 @@ def assert_close(ones: dict[str, Tensor], others: dict[str, Tensor], what: str) 
     for name, one in ones.items():
         assert one.dtype == others[name].dtype
         error = 1e-6 if one.dtype == torch.float32 else 1e-9
-        size = max(1.0, float(one.to(torch.float64).abs().max()))
+        size = max([1.0, *one.double().flatten().abs().tolist()])
         torch.testing.assert_close(others[name], one, rtol=0, atol=error * size, msg=f"{name} differs {what}")
 
 
