@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from environments.market import bar, env, execution, ledger, panel_feed, rewards, risk, roster
+from environments.market import (
+    bar,
+    env,
+    execution,
+    ledger,
+    panel_feed,
+    rewards,
+    risk,
+    risk_balance,
+    risk_forecast,
+    risk_sizing,
+    risk_tail,
+    roster,
+)
 from environments.market.env import MarketEnv
 from environments.market.panel_feed import PanelFeed
-from tests.environments.laws import accounts, copies, information, response
+from tests.environments.laws import accounts, copies, information, limits, response
 from tests.environments.laws.faults import (
     Fault,
     a_shared_purse,
@@ -20,6 +34,7 @@ from tests.environments.laws.faults import (
     counted_together,
     drawn_anew,
     each_bar_a_day,
+    exposed_at_once,
     features_seen,
     filled_at,
     forgets_interest,
@@ -33,12 +48,16 @@ from tests.environments.laws.faults import (
     one_step_late,
     result,
     rich_pay_less,
+    shares_the_worst,
     single_precision,
+    sized_alike,
     slope_of_the_next_bar,
     starts_by_the_number_of_copies,
     tired,
     trades_on_every_bar,
+    unlimited,
     without_memory,
+    without_reins,
     without_short_proceeds,
     without_the_last_step,
 )
@@ -176,6 +195,25 @@ FAULTS = [
     Fault("copies share a purse", copies.a_copy_is_alone, ledger, "settle", result(a_shared_purse)),
     Fault("rewards centred on the batch", copies.a_copy_is_alone, rewards, "reward", result(centred_on_the_batch)),
     Fault("terms remember all copies", copies.a_copy_is_alone, rewards, "reward", result(counted_together)),
+    Fault("copies share their losses", copies.a_copy_is_alone, risk_tail, "of_losses", result(shares_the_worst)),
+    Fault("reins are dropped in between", information.the_state_decides, env, "restored", result(without_reins)),
+    Fault(
+        "forecasts know the next bar",
+        information.a_fill_knows_nothing_of_its_bar,
+        risk_forecast,
+        "returns_TN",
+        result(lambda found, _: np.roll(found, -1, axis=0)),
+    ),
+    Fault("one side outweighs", limits.limits_hold, risk_balance, "balanced", unlimited),
+    Fault(
+        "fills tilt the book", limits.limits_hold, execution, "net_room", instead(lambda _, wanted_EN, *__: wanted_EN)
+    ),
+    Fault("few hold everything", limits.limits_hold, risk_balance, "spread_out", unlimited),
+    Fault("half the deviation", limits.limits_hold, risk_tail, "deviations", result(lambda found, *_: found / 2)),
+    Fault("half the loss", limits.limits_hold, risk_tail, "of_losses", result(lambda found, *_: found / 2)),
+    Fault("the quiet are no larger", limits.limits_hold, risk_sizing, "by_volatility", sized_alike),
+    Fault("like bets are two", limits.limits_hold, risk_sizing, "by_diversification", sized_alike),
+    Fault("losses are forgotten", limits.limits_hold, risk_sizing, "by_drawdown", exposed_at_once),
     Fault("starts hang on E", copies.a_copy_is_alone, PanelFeed, "span", starts_by_the_number_of_copies),
 ]
 

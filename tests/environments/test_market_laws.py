@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from environments.checks import check_array_env
 from environments.market import env as market_env
 from environments.market.env import MarketEnv
-from tests.environments.laws import accounts, copies, information, response
+from tests.environments.laws import accounts, copies, information, limits, response
 from tests.environments.laws.worlds import Make, world
 from tests.environments.markets import market
 
@@ -29,6 +29,7 @@ LAWS: tuple[Callable[[Make, int], None], ...] = (
     information.nothing_hidden_acts,
     copies.a_seed_decides,
     copies.a_copy_is_alone,
+    limits.limits_hold,
 )
 seeds = st.integers(0, 2**32 - 1)
 

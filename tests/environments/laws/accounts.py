@@ -81,7 +81,7 @@ def costs_are_adverse(make: Make, seed: int) -> None:
 
 def _more_costs_more(make: Make, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    env = world(make, seed, num_envs=5, horizon=None, warmup=1)
+    env = world(make, seed, num_envs=5, horizon=None, warmup=1, risk={})
     env.reset()
     share_E1 = torch.linspace(0, 0.5, 5, dtype=torch.float64).unsqueeze(1)
     weight_N = torch.from_numpy(rng.dirichlet(np.ones(len(env.panel.symbols)))) * float(rng.choice([-1, 1]))

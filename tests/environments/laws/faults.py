@@ -225,5 +225,29 @@ def without_memory(state, *_):
     return replace(state, terms=tuple(tuple(torch.zeros_like(part) for part in memory) for memory in state.terms))
 
 
+# ---- faults of risk
+
+
+def unlimited(_):
+    return lambda weight_EN, **_: weight_EN
+
+
+def sized_alike(_):
+    return lambda value_EN, *_: torch.ones_like(value_EN)
+
+
+def exposed_at_once(original):
+    """Exposure rises again as soon as the drawdown is smaller."""
+    return lambda drawdown_E1, before_E1, params: original(drawdown_E1, torch.ones_like(before_E1), params)
+
+
+def shares_the_worst(found, *_):
+    return found.max().expand_as(found)
+
+
+def without_reins(state, *_):
+    return replace(state, reins=tuple(tuple(torch.ones_like(part) for part in memory) for memory in state.reins))
+
+
 def starts_by_the_number_of_copies(original):
     return lambda self, seed, copy_E, episode_E: original(self, seed, copy_E, episode_E + len(episode_E))

@@ -38,7 +38,7 @@ def a_fill_is_at_the_next_open(make: Make, seed: int) -> None:
     """5. At zero cost an order fills at the open of its asset's next own bar: after the decision, at no price seen."""
     rng = np.random.default_rng(seed)
     panel = panel_of(frame(seed))
-    given = {"horizon": None, "warmup": 1, "costs": free(panel), "cash_rate": 0}
+    given = {"horizon": None, "warmup": 1, "costs": free(panel), "cash_rate": 0, "risk": {}}
     env = make(panel, COPIES, **params(seed, panel.classes) | given)
     env.reset()
     assets = len(panel.symbols)

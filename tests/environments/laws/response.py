@@ -45,7 +45,7 @@ def _mirrored(table: pd.DataFrame) -> tuple[Panel, Panel]:
 
 def _held(make: Make, panel: Panel, target_EN: Tensor, seed: int) -> Tensor:
     """Value at each close of what is bought at ``ENTRY_BAR`` and held: (T, E)."""
-    given = {"horizon": None, "warmup": 1, "cash_rate": 0, "costs": free(panel)}
+    given = {"horizon": None, "warmup": 1, "cash_rate": 0, "costs": free(panel), "risk": {}}
     env = make(panel, len(target_EN), **params(seed, panel.classes) | given)
     env.reset()
     order_EN = torch.ones_like(target_EN, dtype=torch.bool)

@@ -20,6 +20,7 @@ from environments.market.panel import Panel, panel_from_frame
 from environments.market.record import MarketRecord
 from environments.market.rewards import Outcome
 from environments.market.series import lagged
+from tests.environments.laws.guards import guards
 from tests.environments.markets import CLASSES, FREE, bars, random_actions
 
 COPIES = 3
@@ -104,7 +105,7 @@ def params(seed: int, classes: tuple[str, ...]) -> dict[str, Any]:
         traders[f"other{number}"] = {"asset_class": str(rng.choice(classes)), "action": str(rng.choice(ACTIONS))}
     allocator = {"every": int(rng.integers(1, 6)), "sharpness": float(rng.uniform(0.5, 6))}
     weight = [float(w) * (rng.random() < 0.6) for w in rng.uniform(0, 1, 3)]
-    return {
+    given: dict[str, Any] = {
         "horizon": None if rng.random() < 0.3 else int(rng.integers(5, 15)),
         "warmup": int(rng.integers(1, 8)),
         "capital": float(rng.choice([1e3, 1e6, 1e10])),
@@ -129,6 +130,8 @@ def params(seed: int, classes: tuple[str, ...]) -> dict[str, Any]:
             "adaptive": {"half_life": 10, "discount": 0.9} if rng.random() < 0.3 else None,
         },
     }
+    given["risk"] |= guards(seed, given["warmup"])
+    return given
 
 
 def features(seed: int, classes: tuple[str, ...]) -> str | dict[str, list[str]]:
