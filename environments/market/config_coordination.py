@@ -81,11 +81,11 @@ class FixedBudgets(Params):
 
     Attributes:
         kind: Its name.
-        shares: Class -> its share of the capital, the rest is cash; null: equal shares and no cash.
+        shares: Class -> its share of the capital, above 0, the rest is cash; null: equal shares and no cash.
     """
 
     kind: Literal["fixed"] = "fixed"
-    shares: dict[str, Share] | None = Field(None, min_length=1)
+    shares: dict[str, Annotated[float, Field(gt=0, le=1)]] | None = Field(None, min_length=1)
 
     @model_validator(mode="after")
     def _is_there(self) -> Self:
