@@ -21,8 +21,10 @@ from environments.errors import DataError
 from environments.market import roster
 from environments.market.config import MarketParams
 from environments.market.env import MarketEnv
+from environments.staged import StagedEnv
 from policies.algorithm import Algorithm
 from policies.errors import MemberError
+from wealtharena.curriculum.stages import stages_of
 from wealtharena.document import Document, KeyPath, close_match, read_document
 from wealtharena.errors import UserError
 from wealtharena.folds import Fold, plan_folds
@@ -51,6 +53,7 @@ class Experiment:
         test_dates: First and last bar of the test.
         folds: Of a walk-forward evaluation; none where there is a single test.
         provenance: group -> its columns, and the dates of training (of the test, if that alone was asked for).
+        stages: Of a curriculum: name -> the environment's parameters there, the last being ``params``.
     """
 
     spec: ExperimentSpec
@@ -64,6 +67,15 @@ class Experiment:
     test_dates: tuple[str, str] | None
     folds: tuple[Fold, ...] = ()
     provenance: Mapping[str, Provenance] = field(default_factory=dict)
+    stages: Mapping[str, BaseModel] = field(default_factory=dict)
+
+    @property
+    def trained_on(self) -> tuple[type[ArrayEnv], dict[str, Any]]:
+        """The environment that is sampled in training, and its parameters as plain values."""
+        if not self.stages:
+            return self.environment, self.params.model_dump(by_alias=True)
+        stages = {name: params.model_dump(by_alias=True) for name, params in self.stages.items()}
+        return StagedEnv, {"env": self.environment, "stages": stages}
 
     def of_fold(self, fold: Fold) -> Experiment:
         """One fold as an experiment of its own, trained and tested in the fold's windows with the fold's seed."""
@@ -125,12 +137,15 @@ def experiment_of(document: Document, *, for_training: bool = True) -> Experimen
     trained = _build(environment, params, document, ENVIRONMENT) if for_training else None
     tested = _build(environment, test_params, document, TEST_WINDOW)
     _check_members(members, tested.groups, document)
+    stages = stages_of(spec, environment, params, document) if for_training else {}
     _check_metrics(spec, members, tested.groups, document)
     notes = tested.panel.notes if isinstance(tested, MarketEnv) and tested.params.dated else ()
     folds = _folds(spec, params, tested, document)
     known = provenance_of(tested if trained is None else trained)
     dates = _dates(trained), _dates(tested)
-    return Experiment(spec, environment, params, test_params, members, tested.groups, notes, *dates, folds, known)
+    return Experiment(
+        spec, environment, params, test_params, members, tested.groups, notes, *dates, folds, known, stages
+    )
 
 
 def _dates(world: ArrayEnv | None) -> tuple[str, str] | None:

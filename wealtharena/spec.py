@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from wealtharena.spec_curriculum import CurriculumSpec
 from wealtharena.spec_tune import TuneSpec
 
 Target = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="module:Class")]
@@ -255,6 +256,7 @@ class ExperimentSpec(Section):
     early_stopping: EarlyStoppingSpec | None = None
     evaluation: EvaluationSpec = EvaluationSpec()
     phases: tuple[PhaseSpec, ...] = ()
+    curriculum: CurriculumSpec | None = None
     tune: TuneSpec | None = None
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 
 from environments.market.config import ALLOCATOR, TraderParams
 from environments.market.env import MarketEnv
+from environments.staged import StagedEnv
 from wealtharena.agents.parts import Learned, Profile
 from wealtharena.errors import UserError
 from wealtharena.team.policy import is_checkpoint, load_config, load_policies
@@ -64,9 +65,12 @@ def _env_steps(checkpoint: Path) -> int:
 
 def _trader(config: Mapping[str, Any], name: str) -> TraderParams | None:
     """What a group trades; None if it is no trader of a market."""
-    if not issubclass(config["env"], MarketEnv | SoloMarket) or name == ALLOCATOR:
+    env, params = config["env"], config["env_config"]
+    if issubclass(env, StagedEnv):
+        env, params = params["env"], list(params["stages"].values())[-1]
+    if not issubclass(env, MarketEnv | SoloMarket) or name == ALLOCATOR:
         return None
-    traders = config["env_config"].get("traders")
+    traders = params.get("traders")
     if traders is not None and name not in traders:
         return None
     return TraderParams.model_validate({"asset_class": name} if traders is None else traders[name])

@@ -20,6 +20,7 @@ from policies.algorithm import Trainer, action_names
 from policies.randomness import RandomStream
 from policies.rollout import Rollout
 from policies.statistics import RunningStatistics
+from wealtharena.curriculum.curriculum import Curriculum
 from wealtharena.team.config import NO_EVALUATION, TeamConfig
 from wealtharena.team.learner_group import TeamLearnerGroup
 from wealtharena.team.learning import learn
@@ -56,7 +57,13 @@ class Team(Algorithm):
         }
         self._sampled_with: dict[str, dict[str, torch.Tensor]] = {}
         self._sampling = Sampling(self.env_runner_group, overlap=self.config.overlap)
+        self._curriculum = self._planned()
         self._sync_weights()
+
+    def _planned(self) -> Curriculum | None:
+        spec, config = self.config.curriculum_spec, self.config
+        runners = max(1, config.num_env_runners)
+        return Curriculum(spec, copies=config.num_envs_per_env_runner, runners=runners) if spec else None
 
     def training_step(self) -> None:
         """Samples a fragment from every runner, lets every member learn from it, and sends the new weights out."""
@@ -70,10 +77,12 @@ class Team(Algorithm):
             self._sync_weights()
 
     def _sample(self) -> list[Fragment]:
-        results = self._sampling.next(self._env_steps)
+        results = self._sampling.next(self._env_steps, self._curriculum.copies() if self._curriculum else ())
         self.metrics.aggregate([result.metrics for result in results], key=ENV_RUNNER_RESULTS)
         fragments = [result.fragment for result in results]
         self._env_steps += env_steps_of(fragments)
+        if self._curriculum:
+            self._curriculum.observe([result.ended for result in results if result.ended], self._env_steps)
         return fragments
 
     def _normalize_as_sampled(self) -> None:
@@ -142,6 +151,8 @@ class Team(Algorithm):
         results = super().step()
         results[NUM_ENV_STEPS_SAMPLED_LIFETIME] = self._env_steps
         results["groups"] = {name: self._group_results(name, results) for name in self.config.members}
+        if self._curriculum:
+            results["curriculum"] = self._curriculum.figures()
         return results
 
     def _group_results(self, name: str, results: Mapping[str, Any]) -> dict[str, float]:
@@ -171,6 +182,7 @@ class Team(Algorithm):
                 "statistics": {name: statistics.get_state() for name, statistics in self._statistics.items()},
                 "sampled_with": self._sampled_with,
                 "sampling": self._sampling.get_state(),
+                "curriculum": self._curriculum.get_state() if self._curriculum else None,
             }
         return state
 
@@ -186,6 +198,8 @@ class Team(Algorithm):
                 statistics.set_state(state["team"]["statistics"][name])
             self._sampled_with = state["team"]["sampled_with"]
             self._sampling.set_state(state["team"]["sampling"])
+            if self._curriculum:
+                self._curriculum.set_state(state["team"]["curriculum"])
             self._sync_weights()
 
     @classmethod

@@ -16,6 +16,7 @@ from environments.base import ArrayEnv
 from policies.algorithm import Algorithm
 from policies.learner_options import LearnerOptions
 from policies.on_policy import OLDER_POLICY
+from wealtharena.spec_curriculum import CurriculumSpec
 from wealtharena.team.learner_group import TeamLearnerGroup
 from wealtharena.team.runner import ArrayEnvRunner
 
@@ -58,6 +59,7 @@ class TeamConfig(AlgorithmConfig):
         self.apart: tuple[str, ...] = ()
         self.learner_options = LearnerOptions()
         self.overlap = False
+        self.curriculum_spec: CurriculumSpec | None = None
         self.env_runner_cls = ArrayEnvRunner
         self.num_env_runners = 0
         self.num_envs_per_env_runner = 64
@@ -88,6 +90,11 @@ class TeamConfig(AlgorithmConfig):
     def sampling(self, *, overlap: bool) -> Self:
         """Sets whether remote runners sample while the Learners learn, by a policy that is then an iteration older."""
         self.overlap = overlap
+        return self
+
+    def curriculum(self, spec: CurriculumSpec | None) -> Self:
+        """Sets by which rule the team goes through the stages of a ``StagedEnv``, which are those of ``spec``."""
+        self.curriculum_spec = spec
         return self
 
     def validate(self) -> None:

@@ -46,16 +46,24 @@ class EpisodeLog:
 
     def finish(self) -> Episodes:
         """What the steps since the last call finished; means are NaN where that is nothing."""
-        steps, self._steps = self._steps, []
-        done_TE = torch.stack([step.done for step in steps])
-        rewards = (torch.stack([step.reward[name] for step in steps]) for name in self._agents)
-        reward_TGE = torch.stack([reward_TEA.sum(dim=-1, dtype=torch.float64) for reward_TEA in rewards], dim=1)
-        sofar_TLE = self._added_up(reward_TGE, ~done_TE)
+        done_TE, sofar_TLE = self._take()
         when_M, copy_M = done_TE.nonzero().unbind(dim=1)
         last_ML = sofar_TLE[when_M[-self._window :], :, copy_M[-self._window :]]
         length, *totals = last_ML.mean(dim=0).tolist()
         returns = {name: total / self._agents[name] for name, total in zip(self._agents, totals, strict=True)}
         return Episodes(len(when_M), length, returns)
+
+    def _take(self) -> tuple[Tensor, Tensor]:
+        """The steps since the last call: whether they ended an episode (T, E), and its length and rewards so far."""
+        steps, self._steps = self._steps, []
+        done_TE = torch.stack([step.done for step in steps])
+        rewards = (torch.stack([step.reward[name] for step in steps]) for name in self._agents)
+        reward_TGE = torch.stack([reward_TEA.sum(dim=-1, dtype=torch.float64) for reward_TEA in rewards], dim=1)
+        return done_TE, self._added_up(reward_TGE, self._goes_on(done_TE))
+
+    def _goes_on(self, done_TE: Tensor) -> Tensor:
+        """Whether what was added up counts for the next step too, (T, E)."""
+        return ~done_TE
 
     def _added_up(self, reward_TGE: Tensor, goes_on_TE: Tensor) -> Tensor:
         """Length and rewards of the episode under way in each step, (T, 1 + G, E)."""

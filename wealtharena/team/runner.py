@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from ray.rllib.utils.metrics import (
 from torch import Tensor
 
 from environments.base import ArrayEnv, Group, Transition
+from environments.staged import StagedEnv
 from policies.algorithm import EPISODE_RETURN, Algorithm, Decision
 from policies.crew import Crew, crews
 from policies.memory import Memory, memory_of
@@ -34,6 +35,7 @@ from policies.randomness import RandomStream
 from policies.rollout import Rollout
 from policies.seen import values
 from policies.spaces import EnvironmentUnits
+from wealtharena.curriculum.episodes import Ended, StagedEpisodeLog
 from wealtharena.team.columns import Columns, to_host
 from wealtharena.team.episodes import EpisodeLog, Episodes
 from wealtharena.team.recorder import DenseRecorder, SparseRecorder
@@ -72,10 +74,15 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
         }
         self._memories = {name: self._memory(name, group) for name, group in self.env.groups.items()}
         self._agents = {name: len(group.agent_ids) for name, group in self.env.groups.items()}
-        self._episodes = EpisodeLog(self._agents, num_envs, self.device, window=_EPISODE_WINDOW)
+        self._episodes = self._episode_log()
         self._units = {
             name: EnvironmentUnits(group.action_space, self.device) for name, group in self.env.groups.items()
         }
+
+    def _episode_log(self) -> EpisodeLog:
+        if isinstance(self.env, StagedEnv):
+            return StagedEpisodeLog(self.env, window=_EPISODE_WINDOW)
+        return EpisodeLog(self._agents, self.env.num_envs, self.device, window=_EPISODE_WINDOW)
 
     def _memory(self, name: str, group: Group) -> Memory:
         algorithm, agents = self.members[name], len(group.agent_ids)
@@ -102,16 +109,19 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
         assert self.env is not None
         assert self.module is not None
 
-    def sample(self, *, env_steps: int = 0, **kwargs: Any) -> Fragment:
+    def sample(self, *, env_steps: int = 0, copies: Sequence[int] = (), **kwargs: Any) -> Fragment:
         """Samples one fragment.
 
         Args:
             env_steps: Environment steps the team has sampled so far, for exploration schedules.
+            copies: How many of them play each stage of a curriculum from their next episodes on; none without one.
             **kwargs: Whatever else RLlib passes.
 
         Returns:
             group -> its rollout.
         """
+        if copies and isinstance(self.env, StagedEnv) and (begun := self.env.assign(copies)):
+            self.obs = begun
         with self._random.active(), torch.no_grad():
             for _ in range(self.steps):
                 self._step(env_steps)
@@ -136,6 +146,8 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
                     self._recorders[name].decide(records[name], active.get(name), decision)
                     self._memories[name].keep(records[name], active.get(name), self.module[name])
                     actions[name] = self._actions(name, decision)
+        if isinstance(self._episodes, StagedEpisodeLog) and isinstance(self.env, StagedEnv):
+            self._episodes.playing(self.env.stage_E)
         transition = self.env.step(actions)
         recorded = self._recorded(transition)
         for recorder in self._recorders.values():
@@ -188,6 +200,11 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
         self.metrics.log_value(EPISODE_LEN_MEAN, episodes.length, window=_EPISODE_WINDOW)
         for name, value in episodes.group_return.items():
             self.metrics.log_value(("groups", name, EPISODE_RETURN), value, window=_EPISODE_WINDOW)
+
+    @property
+    def ended(self) -> Ended | None:
+        """The episodes that the last fragment finished, by stage; None without a curriculum."""
+        return self._episodes.ended if isinstance(self._episodes, StagedEpisodeLog) else None
 
     def get_metrics(self) -> Any:
         """What was logged since the last call."""

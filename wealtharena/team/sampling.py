@@ -19,6 +19,7 @@ from ray.rllib.core import COMPONENT_RL_MODULE
 from ray.rllib.core.learner.learner_group import LearnerGroup
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
+from wealtharena.curriculum.episodes import Ended
 from wealtharena.team.runner import ArrayEnvRunner, Fragment
 
 _FRAGMENT, _STATE = "fragment", "sampler_state"
@@ -27,10 +28,17 @@ _WEIGHTS = "set_state"  # RLlib's own tag for the weights on their way to a runn
 
 @dataclass(frozen=True)
 class Sampled:
-    """What one runner sampled, and what it measured meanwhile."""
+    """What one runner sampled, and what it measured meanwhile.
+
+    Attributes:
+        fragment: Group -> its rollout.
+        metrics: RLlib's.
+        ended: The episodes that it finished; None without a curriculum.
+    """
 
     fragment: Fragment
     metrics: Any
+    ended: Ended | None = None
 
 
 class Sampling:
@@ -42,27 +50,28 @@ class Sampling:
         self._overlap = overlap
         self._ahead: list[Sampled] = []
 
-    def next(self, env_steps: int) -> list[Sampled]:
+    def next(self, env_steps: int, copies: Sequence[int] = ()) -> list[Sampled]:
         """The fragments to learn from now, one at least. If sampling overlaps, the next ones are under way then.
 
         Args:
             env_steps: Environment steps of the team so far, for exploration schedules.
+            copies: Of each runner that play each stage of a curriculum, in fragments that are begun now.
 
         Raises:
             RuntimeError: A runner's environment or policy failed, or all runners are lost.
         """
         if not self._overlap:
             local = self._runners.num_remote_env_runners() == 0
-            ask = partial(_sample, env_steps=env_steps)
+            ask = partial(_sample, env_steps=env_steps, copies=copies)
             return _some(_whole(self._runners.foreach_env_runner(ask, local_env_runner=local)))
         if not (self._ahead or self._runners.num_in_flight_async_reqs(_FRAGMENT)):
-            self._begin(env_steps)
+            self._begin(env_steps, copies)
         results, self._ahead = _some(self._ahead or _whole(self._wait(_FRAGMENT).values())), []
-        self._begin(env_steps + env_steps_of([result.fragment for result in results]))
+        self._begin(env_steps + env_steps_of([result.fragment for result in results]), copies)
         return results
 
-    def _begin(self, env_steps: int) -> None:
-        self._runners.foreach_env_runner_async(partial(_sample, env_steps=env_steps), tag=_FRAGMENT)
+    def _begin(self, env_steps: int, copies: Sequence[int]) -> None:
+        self._runners.foreach_env_runner_async(partial(_sample, env_steps=env_steps, copies=copies), tag=_FRAGMENT)
 
     def _wait(self, tag: str) -> dict[int, Any]:
         """All answers that are under way: index of a runner -> its answer; none of one that was lost meanwhile."""
@@ -92,10 +101,10 @@ class Sampling:
             self._runners.foreach_env_runner(restore, remote_worker_ids=list(states), local_env_runner=False)
 
 
-def _sample(runner: ArrayEnvRunner, env_steps: int) -> Sampled | str:
+def _sample(runner: ArrayEnvRunner, env_steps: int, copies: Sequence[int]) -> Sampled | str:
     """The traceback if it fails: RLlib would take the runner for lost, and begin it again without an end."""
     try:
-        return Sampled(runner.sample(env_steps=env_steps), runner.get_metrics())
+        return Sampled(runner.sample(env_steps=env_steps, copies=copies), runner.get_metrics(), runner.ended)
     except Exception:
         return traceback.format_exc()
 

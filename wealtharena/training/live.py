@@ -53,7 +53,7 @@ class LiveView:
                 self._returns[group] = metrics[RETURN]
         if self._live is None:
             returns = "  ".join(f"{group} {_number(value)}" for group, value in self._returns.items())
-            line = f"{_status(progress, done)}  return: {returns or 'no episode has ended yet'}"
+            line = f"{_status(progress, done)}  return: {returns or _no_return(progress)}"
             self._console.print(line, soft_wrap=True, highlight=False)
         else:
             self._live.update(Group(Text(self._title + _status(progress, done)), self._table(progress)), refresh=True)
@@ -78,8 +78,19 @@ def _status(progress: Progress, done: float) -> str:
     left = progress.seconds * (1 - done) / done if done else 0.0
     return (
         f"iteration {progress.iteration}  {progress.env_steps:,} steps  {progress.steps_per_s:,.0f} steps/s  "
-        f"{done:.0%} done, {_duration(left)} left"
+        f"{done:.0%} done, {_duration(left)} left{_stage(progress.curriculum)}"
     )
+
+
+def _stage(curriculum: Mapping[str, float]) -> str:
+    if "stage" not in curriculum:
+        return ""
+    success = f", success {_number(curriculum['success'])}" if "success" in curriculum else ""
+    return f"  stage {curriculum['stage']:.0f}{success}"
+
+
+def _no_return(progress: Progress) -> str:
+    return f"no episode {'of the last stage ' if progress.curriculum else ''}has ended yet"
 
 
 def _first_known(metrics: Mapping[str, float], names: tuple[str, ...], *, named: bool = False) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 
 
@@ -19,6 +19,7 @@ class Progress:
         steps_per_s: Steps of the environment per second, in this iteration.
         groups: group -> metric -> value; a metric that is not known yet is absent.
         episode_length: Mean steps of the episodes that ended last; NaN before the first one ends.
+        curriculum: Its figures; none without one.
     """
 
     iteration: int
@@ -27,9 +28,10 @@ class Progress:
     steps_per_s: float
     groups: Mapping[str, Mapping[str, float]]
     episode_length: float = math.nan
+    curriculum: Mapping[str, float] = field(default_factory=dict)
 
     def row(self) -> dict[str, float]:
-        """All of it by column name; a group's metrics are ``<group>/<metric>``."""
+        """All of it by column name: of a group ``<group>/<metric>``, of a curriculum ``curriculum/<figure>``."""
         metrics = {f"{group}/{name}": value for group, known in self.groups.items() for name, value in known.items()}
         row = {
             "iteration": self.iteration,
@@ -39,6 +41,7 @@ class Progress:
             "team_return": self.team_return(),
             "episode_length": self.episode_length,
             **metrics,
+            **{f"curriculum/{name}": value for name, value in self.curriculum.items()},
         }
         return {name: value for name, value in row.items() if not math.isnan(value)}
 

@@ -105,9 +105,11 @@ def team_config(experiment: Experiment) -> TeamConfig:
     """The experiment as an RLlib ``AlgorithmConfig``."""
     sampling, learning = experiment.spec.sampling, experiment.spec.learning
     members = {name: _as_it_acts(experiment, name) for name in experiment.members}
+    environment, params = experiment.trained_on
     return (
         TeamConfig()
-        .environment(env=experiment.environment, env_config=experiment.params.model_dump(by_alias=True))
+        .environment(env=environment, env_config=params)
+        .curriculum(experiment.spec.curriculum)
         .team(members, frozen=experiment.spec.frozen_members)
         .env_runners(
             num_env_runners=sampling.runners,
@@ -208,6 +210,7 @@ def _progress(result: Mapping[str, Any], before: Mark, seconds: float) -> Progre
         steps_per_s=(env_steps - before.env_steps) / max(seconds - before.seconds, 1e-9),
         groups={group: _known(metrics) for group, metrics in result["groups"].items()},
         episode_length=float(result.get(ENV_RUNNER_RESULTS, {}).get(EPISODE_LEN_MEAN, math.nan)),
+        curriculum=result.get("curriculum", {}),
     )
 
 
