@@ -11,6 +11,7 @@ from environments.market import allocation, coordination
 from environments.market.config import ALLOCATOR
 from environments.market.config_coordination import Centralized
 from environments.market.feed import Rows
+from environments.market.missing import left_out
 from environments.market.state import State
 from environments.market.world import World
 
@@ -74,8 +75,3 @@ def _one_book(world: World, signal_EN: Tensor, gross: float) -> tuple[Tensor, Te
     budget_EC = world.classes.sums(size_EN) * sleeve_E1
     budget_EK = torch.cat([budget_EC, 1.0 - budget_EC.sum(1, keepdim=True)], dim=1)
     return budget_EK, sleeve_E1.expand_as(signal_EN)
-
-
-def left_out(name: str) -> ValueError:
-    """What to raise where actions are missing."""
-    return ValueError(f"step: no actions for group {name!r}, some of whose agents are active; give one for each agent")

@@ -16,13 +16,14 @@ from torch import Tensor
 
 from environments.base import ArrayEnv, Transition
 from environments.market import bar, rewards
-from environments.market.capital import left_out, opened
+from environments.market.capital import opened
 from environments.market.compiled import CompiledStep, Stepped, check_compiler, typed
 from environments.market.config import ALLOCATOR, MarketParams
 from environments.market.desks import Desk
 from environments.market.feed import Rows
 from environments.market.groups import allocator_names, groups
 from environments.market.ledger import Book
+from environments.market.missing import left_out
 from environments.market.orders import Orders, decide, from_targets
 from environments.market.panel import Panel
 from environments.market.record import MarketRecord

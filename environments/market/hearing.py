@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from environments.market import fusion
-from environments.market.capital import left_out
 from environments.market.config_coordination import MeanFusion, NeuralFusion, VotingFusion, WeightedFusion
 from environments.market.desks import Desk
 from environments.market.feed import Rows
 from environments.market.fusion import Fused, Spoken
+from environments.market.missing import left_out
 from environments.market.roster import Trader
 from environments.market.state import State
 from environments.market.world import World
