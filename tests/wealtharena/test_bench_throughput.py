@@ -26,7 +26,7 @@ from wealtharena.bench.contest import GUESSING, MEMBER, market, stock_config, te
 from wealtharena.bench.end_to_end import Setting, TrainingPlan, ceiling, compare_returns
 from wealtharena.bench.fragments import agent_steps, copied_bytes, stored_bytes
 from wealtharena.bench.guessing import GuessingGame, GuessingParams
-from wealtharena.bench.market_speed import MarketPlan, memory_growth
+from wealtharena.bench.market_speed import MarketPlan, drawn_actions, end_apart, memory_growth
 from wealtharena.bench.population import PopulationPlan, compared
 from wealtharena.bench.requirements import SCALING, THROUGHPUT, Requirement, find, measured
 from wealtharena.bench.samplers import SamplersPlan
@@ -231,12 +231,15 @@ def test_the_faster_form_of_each_case_counts(monkeypatch: pytest.MonkeyPatch) ->
     subjects = {
         f"{form}.assets_1.{case}": partial(float, rate) for form in speeds for case, rate in speeds[form].items()
     }
-    subjects |= {f"history_{bars}": partial(float, bars) for bars in (500, 6_000)}
+    ends = {"": 3.0, "apart": 1.0}
+    subjects |= {f"history_{bars}_{end}": partial(float, bars ** ends[end]) for bars in (500, 6_000) for end in ends}
     monkeypatch.setattr(market_speed, "_subjects", lambda *_: subjects)
     monkeypatch.setattr(market_speed, "_forms", lambda *_: tuple(speeds))
     found = market_speed.measure_market(MarketPlan(assets=(1,), steps=8, rounds=1))
     assert found["assets_1"] == {"copies_1": 4.0, "face": 5.0}
     assert found["forms"] == {form: {"assets_1": rates} for form, rates in speeds.items()}
+    assert found["history"]["cost_ratio"] == pytest.approx(1 / 12**3)
+    assert found["history"]["apart"]["cost_ratio"] == pytest.approx(1 / 12)
     tables = {sheet.columns[0]: sheet.rows for sheet in throughput_sheets({"device": "cpu", "market": found})}
     assert tables["market alone, steps/s"] == (("1 asset", "1", "5"), ("1 asset, compiled", "4", "3"))
 
@@ -245,6 +248,15 @@ def test_where_nothing_can_be_compiled_the_plain_form_is_measured(monkeypatch: p
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert market_speed._forms(MarketPlan(), "cpu") == ("plain",)
     assert market_speed._forms(MarketPlan(), "cuda") == ("plain",)
+
+
+def test_copies_end_one_after_the_other() -> None:
+    env = market(1).build(6)
+    env.reset(seed=0)
+    end_apart(env, horizon=4)
+    actions = drawn_actions(env, torch.Generator().manual_seed(0))
+    done = [env.step(actions).done.nonzero().flatten().tolist() for _ in range(5)]
+    assert done == [[0, 4], [1, 5], [2], [3], []]
 
 
 def test_everything_is_on() -> None:

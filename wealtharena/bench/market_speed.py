@@ -22,6 +22,13 @@ from wealtharena.bench.memory import resident
 from wealtharena.bench.timing import Measure, Samples, in_turn, rate
 
 FORMS = {"plain": False, "compiled": True}  # -> ``MarketParams.compile``
+APART = "apart"
+"""Histories are compared twice: as copies end by themselves, and with a copy ending at a step of its own (``APART``).
+
+An end costs about half a step, and a longer history has more of them: its prices drift further apart, some copies are
+ruined, and from then on end alone. With the same ends in both, what is left is the history's length.
+"""
+
 ACTION_SETS = 8  # drawn beforehand and used again and again: drawing them is no part of a step
 
 
@@ -54,15 +61,20 @@ def measure_market(plan: MarketPlan, device: str = "cpu") -> dict[str, Any]:
     """The part ``market`` of the document; rates are environment steps per second, of the faster form and of each."""
     forms = _forms(plan, device)
     found = in_turn(_subjects(plan, forms, device), plan.rounds)
-    short, long = (found.pop(_history(bars)) for bars in plan.histories)
+    history = _compared(plan, found) | {APART: _compared(plan, found, APART)}
     parts = {form: {f"assets_{n}": _medians(f"{form}.assets_{n}.", found) for n in plan.assets} for form in forms}
     return _fastest(list(parts.values())) | {
         "forms": parts,
         "samples": {name: list(samples.values) for name, samples in found.items()},
-        "history": {"bars": list(plan.histories), "cost_ratio": short.median / long.median}
-        | {"short": short.as_dict(), "long": long.as_dict()},
+        "history": {"bars": list(plan.histories)} | history,
         "memory": memory_growth(market(plan.assets[0]).build(64, device), plan.steps),
     }
+
+
+def _compared(plan: MarketPlan, found: dict[str, Samples], ends: str = "") -> dict[str, Any]:
+    """The cost of a step after the long history, against the short one; takes both out of what was found."""
+    short, long = (found.pop(_history(bars, ends)) for bars in plan.histories)
+    return {"cost_ratio": short.median / long.median, "short": short.as_dict(), "long": long.as_dict()}
 
 
 def _forms(plan: MarketPlan, device: str) -> Sequence[str]:
@@ -91,14 +103,27 @@ def _subjects(plan: MarketPlan, forms: Sequence[str], device: str) -> dict[str, 
         for copies in plan.copies:
             subjects[f"{name}.copies_{copies}"] = _timed(stepper(arena.build(copies, device)), plan)
         subjects[f"{name}.face"] = _timed(face_stepper(arena), plan)
-    for bars in plan.histories:
-        env = market(plan.assets[0], bars=bars).build(plan.history_copies, device)
-        subjects[_history(bars)] = _timed(stepper(env), plan)
+    for ends, bars in itertools.product(("", APART), plan.histories):
+        arena = market(plan.assets[0], bars=bars)
+        env = arena.build(plan.history_copies, device)
+        work = stepper(env)
+        if ends == APART:
+            end_apart(env, arena.params["horizon"])
+        subjects[_history(bars, ends)] = _timed(work, plan)
     return subjects
 
 
-def _history(bars: int) -> str:
-    return f"history_{bars}"
+def _history(bars: int, ends: str) -> str:
+    return f"history_{bars}_{ends}"
+
+
+def end_apart(env: ArrayEnv, horizon: int) -> None:
+    """Lets the first episodes of a market's copies end one after the other, in the coming ``horizon`` steps."""
+    saved = env.get_state()
+    state = saved["state"]
+    left_E = 1 + torch.arange(env.num_envs, device=env.device) % horizon
+    state["end_E"] = torch.minimum(state["end_E"], state["bar_E"] + left_E)
+    env.set_state(saved)
 
 
 def _timed(work: Callable[[], int], plan: MarketPlan) -> Measure:
