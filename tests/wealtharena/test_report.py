@@ -104,7 +104,7 @@ def test_the_page_loads_nothing(run_dir):
 
 def test_the_page_holds_every_part(run_dir):
     page = page_of(run_dir)
-    figures = {"equity", "drawdown", "pareto", "budgets", "exposures", "class-results", "returns", "details-1"}
+    figures = {"equity", "drawdown", "pareto", "budgets", "exposures", "class-results", "limits", "returns", "details-1"}
     assert page.plots.keys() == figures
     sections = [title for tag, title in page.headings if tag == "h2"]
     assert sections == [

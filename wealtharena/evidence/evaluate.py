@@ -17,6 +17,7 @@ from wealtharena.evidence import sharpe
 from wealtharena.evidence.baselines import BASELINES, Baseline, BoolArray, History
 from wealtharena.evidence.bootstrap import LEVEL, RESAMPLES, Resampled, block_length
 from wealtharena.evidence.evaluation import Evaluation, versions
+from wealtharena.evidence.limits import limits
 from wealtharena.evidence.metrics import contribution, excess_returns, find_trades, summary
 from wealtharena.evidence.objectives import objectives
 from wealtharena.evidence.playing import Act, Playing
@@ -105,6 +106,7 @@ def judge(
         "classes": _classes(team),
         "objectives": objectives(played.env, team, played.others),
         "fusion": voices(played.env, team),
+        "risk": limits(params.risk, team),
         "costs": _cost_model(params, team.classes),
         "data": {
             "symbols": len(team.symbols),

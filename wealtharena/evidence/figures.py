@@ -85,7 +85,7 @@ def budgets(team: pd.DataFrame, classes: Sequence[str]) -> Figure:
             "mode": "lines",
             "stackgroup": "capital",
             "name": owner,
-            "x": _dates(frame),
+            "x": dates_of(frame),
             "y": _round(frame[f"budget/{owner}"]),
             "line": {"width": 0.4, "color": class_colour(owner, classes), "shape": "hv"},
             "fillcolor": class_colour(owner, classes),
@@ -103,7 +103,7 @@ def exposures(team: pd.DataFrame, classes: Sequence[str]) -> Figure:
             "type": "scatter",
             "mode": "lines",
             "name": owner,
-            "x": _dates(team),
+            "x": dates_of(team),
             "y": _round(team[f"value/{owner}"] / team["nav"]),
             "line": {"width": 1.6, "color": class_colour(owner, classes)},
             "hovertemplate": "%{y:.1%}",
@@ -145,7 +145,7 @@ def _per_class(team: pd.DataFrame, part: str, classes: Sequence[str]) -> np.ndar
 
 def _line(name: str, frame: pd.DataFrame, values: Any, hover: str) -> Figure:
     line = TRACK_LINES.get(name, {"color": PALE, "width": 1.3})
-    trace = {"type": "scatter", "mode": "lines", "name": name_of(name), "x": _dates(frame), "y": _round(values)}
+    trace = {"type": "scatter", "mode": "lines", "name": name_of(name), "x": dates_of(frame), "y": _round(values)}
     return trace | {"line": dict(line), "hovertemplate": f"%{{y:{hover}}}"}
 
 
@@ -155,7 +155,8 @@ def _team_on_top(data: Sequence[Figure]) -> list[Figure]:
     return sorted(ranked, key=lambda trace: trace["name"] == name_of("team"))
 
 
-def _dates(frame: pd.DataFrame) -> list[str]:
+def dates_of(frame: pd.DataFrame) -> list[str]:
+    """The dates of a class frame, without a time where it is midnight."""
     return frame["date"].dt.strftime("%Y-%m-%d %H:%M").str.removesuffix(" 00:00").tolist()
 
 

@@ -50,10 +50,11 @@ def class_frame(track: Track) -> pd.DataFrame:
 
     Columns: ``track``, ``date``, ``nav``, ``interest``; per class ``value/<class>`` (signed), ``gross/<class>``
     (absolute), ``traded/``, ``cost/``, ``carry/``, ``pnl/<class>``; and ``budget/<class>``, ``budget/cash`` (shares;
-    NaN where nobody decides).
+    NaN where nobody decides); ``bound/<limit>``, 1 where a limit of risk bound (NaN of baselines).
     """
     columns: dict[str, Any] = {"track": track.name, "date": track.dates, "nav": track.nav}
     columns["interest"] = np.concatenate([[0.0], track.interest_T])
+    columns |= {f"bound/{name}": np.pad(bound_T.astype(float), (1, 0)) for name, bound_T in track.bound.items()}
     amounts = {
         "value": track.value_TN,
         "gross": np.abs(track.value_TN),

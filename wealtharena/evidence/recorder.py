@@ -34,6 +34,7 @@ class Recorder:
         self._budget_ETK[..., -1] = 1.0
         self._objectives: dict[str, npt.NDArray[np.float64]] = {}
         self._voices: dict[str, npt.NDArray[np.float64]] = {}
+        self._bound: dict[str, npt.NDArray[np.bool_]] = {}
         self._ended_E = np.zeros(copies, dtype=bool)
         self._step = 0
 
@@ -57,6 +58,9 @@ class Recorder:
         for name, voice_E in self._env.voices().items():
             sum_E = self._voices.setdefault(name, np.zeros(voice_E.shape))
             sum_E[going] += _array(voice_E)[going]
+        for name, bound_E in self._env.bound().items():
+            bound_ET = self._bound.setdefault(name, np.zeros(self._interest_ET.shape, dtype=bool))
+            bound_ET[going, step] = _array(bound_E)[going]
         self._step += 1
         # A copy that is not where its record was made has been reset.
         self._ended_E |= _array(self._env.bar_E) != _array(record.bar_E)
@@ -76,6 +80,7 @@ class Recorder:
                 class_N=panel.class_N,
                 objectives={name: sum_EM[copy] for name, sum_EM in self._objectives.items()},
                 voices={name: float(sum_E[copy]) for name, sum_E in self._voices.items()},
+                bound={name: bound_ET[copy] for name, bound_ET in self._bound.items()},
                 **self._of(copy),
             )
             for copy, name in enumerate(names)

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from wealtharena.evidence import convergence, figures, fold_rows, learning, pareto, phase_rows, wording
+from wealtharena.evidence import convergence, figures, fold_rows, learning, limits, pareto, phase_rows, wording
 from wealtharena.evidence.actions import action_bars, budget_bars, month_table
 from wealtharena.evidence.files import EVALUATION, TRACKS, write_whole
 
@@ -112,6 +112,7 @@ def _market(result: Mapping[str, Any] | None, tracks: Mapping[str, pd.DataFrame]
         "tries": wording.tries(result["trials"]) if "trials" in result else None,
         "pareto": pareto.pareto({"team": result["team"], **result["baselines"]}),
         "frontiers": pareto.frontiers({"team": result["team"], **result["baselines"]}),
+        "risk": limits.rows(result.get("risk", {})),
     }
     return said | _tracked(tracks, list(result["classes"]), result["windows"].get("folds", ()))
 
@@ -121,7 +122,9 @@ def _tracked(
 ) -> dict[str, Any]:
     """The parts that need the tracks, bar by bar; None without them."""
     if not tracks:
-        return dict.fromkeys(("equity", "drawdown", "budgets", "exposures", "class_results", "months", "equal_months"))
+        return dict.fromkeys(
+            ("equity", "drawdown", "budgets", "exposures", "class_results", "months", "equal_months", "limits")
+        )
     team = tracks["team"]
     decided = bool(team["budget/cash"].notna().any())
     starts = [fold["test"]["start"] for fold in folds]
@@ -131,6 +134,7 @@ def _tracked(
         "budgets": figures.budgets(team, classes) if decided else None,
         "exposures": figures.exposures(team, classes),
         "class_results": figures.class_results(team, classes),
+        "limits": limits.strip(team),
         "months": month_table(team),
         "equal_months": month_table(tracks["equal_weight"]),
     }

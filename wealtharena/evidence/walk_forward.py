@@ -121,6 +121,7 @@ def _chained(tracks: Sequence[Track]) -> Track:
         budget_TK=_joined([track.budget_TK for track in tracks]),
         objectives={name: sum((track.objectives[name] for track in tracks), nothing) for name in first.objectives},
         voices={name: sum(track.voices[name] for track in tracks) for name in first.voices},
+        bound={name: np.concatenate([track.bound[name] for track in tracks]) for name in first.bound},
         restarts={int(step): track.dates[0] for step, track in zip(steps, tracks[1:], strict=False)},
         **amounts,
     )
