@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from environments.market.risk import Classes, Limits, capped
+from environments.market.risk import Classes, Limits, capped, classes_of
 
 CLASSES = Classes(torch.tensor([0, 0, 1]), torch.tensor([2, 1]))
 LIMITS = Limits(max_position=0.4, max_class=0.6, max_gross=0.9)
@@ -52,3 +54,14 @@ def test_all_caps_hold(weight, limits):
     assert out_EN.abs().sum() <= limits[2] * room
     assert (out_EN * weight_EN >= 0).all()
     assert (out_EN.abs() <= weight_EN.abs()).all()
+
+
+@pytest.mark.parametrize("class_N", [[0, 0, 1, 1, 2, 2], [0, 1, 1, 1, 2]], ids=["even", "uneven"])
+def test_values_are_spread_alike_by_comparisons_and_by_looking_them_up(class_N: list[int]) -> None:
+    classes = classes_of(torch.tensor(class_N))
+    value_EK = torch.tensor([[1.0, -2.0, torch.inf, 9.0], [torch.nan, 0.0, 3.0, 9.0]], dtype=torch.float64)
+    spread_EN = classes.spread(value_EK)
+    torch.testing.assert_close(
+        replace(classes, compared=True).spread(value_EK), spread_EN, rtol=0, atol=0, equal_nan=True
+    )
+    assert spread_EN[0].tolist() == [value_EK[0, i].item() for i in class_N]
