@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from wealtharena.document import Document, close_match
+from wealtharena.document import Document, close_match, shown
 from wealtharena.errors import UserError
 from wealtharena.experiment import Experiment, experiment_of
 from wealtharena.spec_tune import Dimension, PopulationSpec, TuneSpec
@@ -64,7 +64,7 @@ def sweep_of(document: Document) -> Sweep:
     tune = validate(TuneSpec, document, TUNE)
     space = Space(document, tune.space)
     first = space.filled_from({})
-    experiment = _loaded(space, first)
+    experiment = _loaded(space, first, first)
     _check_kind(experiment, document)
     if isinstance(tune.scheduler, PopulationSpec):
         for key in space.dimensions:
@@ -73,7 +73,7 @@ def sweep_of(document: Document) -> Sweep:
     for values in _tried(space):
         if (key := _key(values)) not in seen:
             seen.add(key)
-            _loaded(space, values)
+            _loaded(space, values, first)
     drawn = None if tune.searcher.kind == "optuna" else tuple(points(space, tune))
     return Sweep(space, tune, experiment, first, drawn)
 
@@ -82,8 +82,16 @@ def _key(values: Values) -> str:
     return json.dumps(values, sort_keys=True, default=str)
 
 
-def _loaded(space: Space, values: Values) -> Experiment:
-    return experiment_of(space.applied(values))
+def _loaded(space: Space, values: Values, first: Values) -> Experiment:
+    """The experiment of some values; says which of them are not the first ones, if the message does not."""
+    try:
+        return experiment_of(space.applied(values))
+    except UserError as error:
+        others = [f"{key} = {shown(value)}" for key, value in values.items() if value != first.get(key)]
+        unsaid = [other for other in others if other.split(" = ")[0] not in str(error)]
+        if not unsaid:
+            raise
+        raise UserError(f"{error} (in a trial with {', '.join(unsaid)})") from error
 
 
 def _tried(space: Space) -> Iterator[Values]:

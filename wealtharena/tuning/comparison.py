@@ -41,7 +41,7 @@ def compare_trials(compare: CompareSpec, folder: SweepDir, summary: Mapping[str,
         "score": "Sharpe ratio" if any(found["kind"] == "market" for found in judged.values()) else "episode return",
         "judged": len(judged),
         "settings": [
-            {"setting": setting, "dimensions": [_dimension(key, place, scores) for place, key in enumerate(keys)]}
+            {"setting": setting, "dimensions": [dimension_rows(key, place, scores) for place, key in enumerate(keys)]}
             for setting, scores in _by_setting(compare, summary, judged).items()
         ],
     }
@@ -94,7 +94,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _dimension(key: str, place: int, scores: Scores) -> dict[str, Any]:
+def dimension_rows(key: str, place: int, scores: Scores) -> dict[str, Any]:
     """The levels of a dimension: what each came to, and by how much it differs from the first."""
     levels = list(dict.fromkeys(cell[place] for cell in scores))
     rows = [_level(levels[0], level, place, scores) for level in levels]
@@ -118,10 +118,10 @@ def _level(first: str, level: str, place: int, scores: Scores) -> dict[str, Any]
     if not gap_RS.size:
         return row | {"difference": None, "verdict": UNCLEAR, "pairs": 0}
     difference = aggregate(gap_RS)
-    return row | {"difference": difference.as_dict(), "verdict": verdict(difference), "pairs": gap_RS.size}
+    return row | {"difference": difference.as_dict(), "verdict": verdict_of(difference), "pairs": gap_RS.size}
 
 
-def verdict(difference: Interval) -> str:
+def verdict_of(difference: Interval) -> str:
     """What an interval of a difference says."""
     low, high = difference.low, difference.high
     if low is None or high is None:

@@ -79,7 +79,16 @@ class TeamTrial(Trainable):
 
     A trial that takes the place of another (population based training) has its own values and the other's state: the
     networks, optimisers, replay, normalisers, environments and random streams.
+
+    Attributes:
+        team: What is trained.
+        mark: How far it has come.
+        score: The last known value of the metric that trials are compared by.
     """
+
+    team: Team
+    mark: Mark
+    score: float | None
 
     def setup(self, config: dict[str, Any]) -> None:
         """Builds the team, at the beginning of its training."""
@@ -88,30 +97,30 @@ class TeamTrial(Trainable):
         tune = TuneSpec.model_validate(json.loads(config[FILE])["data"]["tune"])
         self._experiment = trial_experiment(config)
         self._metric = tune.metric or self._experiment.spec.checkpoint.metric
-        self._team: Team = trial_team(config).build_algo()
-        self._provenance = begun(self._team, self._experiment)
-        self._mark = Mark()
-        self._score: float | None = None
+        self.team = trial_team(config).build_algo()
+        self._provenance = begun(self.team, self._experiment)
+        self.mark = Mark()
+        self.score = None
         self._began = time.perf_counter()
 
     def step(self) -> dict[str, Any]:
         """Trains for one iteration; reports its row, and the last known score."""
         spec = self._experiment.spec
-        progress, self._mark = iterate(spec, self._team, self._mark, self._began)
+        progress, self.mark = iterate(spec, self.team, self.mark, self._began)
         row = progress.row()
-        self._score = row.get(self._metric, self._score)
-        reason = reason_to_end(spec, self._mark)
-        known = {} if self._score is None else {SCORE: self._score}
+        self.score = row.get(self._metric, self.score)
+        reason = reason_to_end(spec, self.mark)
+        known = {} if self.score is None else {SCORE: self.score}
         reached = {"iteration": progress.iteration, "env_steps": progress.env_steps}
         return {ROW: row, **reached, **known, DONE: reason is not None, REASON: reason}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Writes what ``wealtharena train`` would; Tune takes the folder over when it is complete."""
         folder = Path(checkpoint_dir)
-        self._team.save_to_path(str(folder.resolve()))
+        self.team.save_to_path(str(folder.resolve()))
         write_provenance(folder, self._provenance)
-        (folder / MARK).write_text(self._mark.model_dump_json(), encoding="utf-8")
-        own = {VALUES: self.config[POINT][VALUES], SCORE: self._score}
+        (folder / MARK).write_text(self.mark.model_dump_json(), encoding="utf-8")
+        own = {VALUES: self.config[POINT][VALUES], SCORE: self.score}
         (folder / "trial.json").write_text(json.dumps(own), encoding="utf-8")
 
     def load_checkpoint(self, checkpoint_dir: str | None) -> None:
@@ -120,15 +129,15 @@ class TeamTrial(Trainable):
         folder = Path(checkpoint_dir)
         saved = json.loads((folder / "trial.json").read_text(encoding="utf-8"))
         try:
-            self._team.restore_from_path(str(folder.resolve()))
+            self.team.restore_from_path(str(folder.resolve()))
         except (EOFError, FileNotFoundError, pickle.UnpicklingError) as error:
             raise UserError(f"{folder}: is damaged ({type(error).__name__}: {error})") from error
         self._provenance = read_provenance(folder)
-        self._mark = Mark.model_validate_json((folder / MARK).read_bytes())
-        self._score = saved[SCORE]
-        self._began = time.perf_counter() - self._mark.seconds
+        self.mark = Mark.model_validate_json((folder / MARK).read_bytes())
+        self.score = saved[SCORE]
+        self._began = time.perf_counter() - self.mark.seconds
         if saved[VALUES] != self.config[POINT][VALUES]:
-            take_own_rates(self._team, self._mark.env_steps)
+            take_own_rates(self.team, self.mark.env_steps)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Becomes another trial, in the same process."""
@@ -138,7 +147,7 @@ class TeamTrial(Trainable):
 
     def cleanup(self) -> None:
         """Stops the team's processes."""
-        self._team.stop()
+        self.team.stop()
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> PlacementGroupFactory:
