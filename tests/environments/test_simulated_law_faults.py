@@ -53,8 +53,8 @@ def given_shares(found, *_):
 
 
 def flat_later_on(original):
-    def fresh(self, episode_E, remembered):
-        state = original(self, episode_E, remembered)
+    def fresh(self, copy_E, episode_E, remembered):
+        state = original(self, copy_E, episode_E, remembered)
         first_E1 = (episode_E == 0).unsqueeze(1)
         shares_EN = torch.where(first_E1, state.book.shares_EN, 0.0)
         value_EN = shares_EN * state.book.price_EN
@@ -173,7 +173,7 @@ FAULTS = [
         accounts.the_horizon_ends_as_it_says,
         MarketEnv,
         "_advance",
-        result(lambda found, *_: (*found[:2], found[3], found[2])),
+        result(lambda found, *_: (found[0], found[2], found[1])),
     ),
     Fault("the start is a gift", accounts.an_episode_begins_with_its_start, MarketEnv, "_fresh", result(given_shares)),
     Fault("later episodes start flat", accounts.an_episode_begins_with_its_start, MarketEnv, "_fresh", flat_later_on),
