@@ -115,7 +115,7 @@ class MarketParams(Params):
         cash_rate: Interest per year on cash, that from short sales left out.
         reward: Weights of the reward's terms.
         compile: Steps are compiled to C++ at the first one (``compiled``), on the CPU, the same to rounding: several
-            times as fast with few copies or few assets, slower with many of both. Takes a C++ compiler and most of a
+            times as fast with few copies or few assets, a little with many of both. Takes a C++ compiler and most of a
             minute, once for each process and number of copies; less where torch's cache of compiled code has it.
     """
 
