@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+DUST = 1e-6  # of the portfolio's value: less is no position, and no other is cut to its size
 SLACK = 1e-12  # relative: a book that was cut to its limit is not cut again for its rounding
 
 
@@ -34,7 +35,8 @@ def spread_out(weight_EN: Tensor, most: float) -> Tensor:
 
     A book of n positions has 1 / n at the least: where that is above ``most``, all of them become equal.
     """
-    size_EN = weight_EN.abs().sort(dim=1).values
+    size_EN = weight_EN.abs()
+    size_EN = torch.where(size_EN < DUST, 0.0, size_EN).sort(dim=1).values
     sum_EN, square_EN = size_EN.cumsum(1), size_EN.square().cumsum(1)
     above_N = torch.arange(size_EN.shape[1] - 1, -1, -1, dtype=torch.float64, device=size_EN.device)
     clipped_EN = (square_EN + above_N * size_EN.square()) / (sum_EN + above_N * size_EN).square()

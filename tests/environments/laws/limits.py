@@ -14,6 +14,7 @@ from environments.market.config_risk import DrawdownParams, RiskParams
 from environments.market.env import MarketEnv
 from environments.market.orders import Orders
 from environments.market.panel import Panel
+from environments.market.risk_balance import DUST
 from tests.environments.laws.guards import guards
 from tests.environments.laws.worlds import STEPS, Make, params, prices, world
 from tests.environments.markets import random_actions
@@ -95,7 +96,7 @@ def _book_is_within(weight_N: Floats, past: _Past, bar: int, exposure: float) ->
     if risk.max_net is not None:
         assert abs(weight_N.sum()) <= risk.max_net + SLACK
     if risk.max_concentration is not None and size_N.any():
-        most = max(risk.max_concentration, 1 / np.count_nonzero(size_N))
+        most = max(risk.max_concentration, 1 / max(np.count_nonzero(size_N >= DUST), 1))
         assert ((size_N / size_N.sum()) ** 2).sum() <= most + SLACK
     for name, tail in risk.parametric.items():
         deviation = np.sqrt(weight_N @ past.covariance(bar) @ weight_N)
