@@ -1,5 +1,6 @@
 """The space of a sweep: what trials it makes, and what is refused before the first of them."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from wealtharena.document import Document, read_document
 from wealtharena.errors import UserError
 from wealtharena.spec_tune import AshaSpec, Dimension, TuneSpec
 from wealtharena.tuning.check import Sweep, sweep_of
-from wealtharena.tuning.folder import SweepDir
+from wealtharena.tuning.folder import SweepDir, has_state, keep_state
 from wealtharena.tuning.setup import begin_sweep, resume_sweep
 from wealtharena.tuning.space import Space, points
 from wealtharena.tuning.strategies import all_points, last_rung, require_extras, rungs
@@ -279,3 +280,20 @@ def test_a_sweep_begins_in_a_folder_and_goes_on_in_it(game: Path) -> None:
             resume_sweep(config, overrides, out)
     with pytest.raises(UserError, match="is not an empty folder"):
         begin_sweep("game.yaml", [], folder.path)
+
+
+def test_a_state_that_was_left_half_written_is_replaced_by_its_copy(tmp_path: Path) -> None:
+    folder = SweepDir(tmp_path)
+    assert not has_state(folder)
+    folder.state.mkdir()
+    state = folder.state / "experiment_state-2026-01-01_00-00-00.json"
+    state.write_text('{"trial_data": [1]}')
+    keep_state(folder)
+    state.write_text('{"trial_data": [1, 2')
+    os.utime(tmp_path / "state.backup", (0, 0))
+    keep_state(folder)  # half a state is never kept
+    assert has_state(folder)
+    assert state.read_text() == '{"trial_data": [1]}'
+    (tmp_path / "state.backup").unlink()
+    state.write_text("{")
+    assert not has_state(folder)

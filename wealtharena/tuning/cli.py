@@ -88,7 +88,7 @@ def _introduce(console: Console, sweep: Sweep, folder: SweepDir, cluster: str) -
 def _conclude(console: Console, folder: SweepDir, summary: Mapping[str, Any]) -> None:
     table = Table("trial", "status", "iteration", summary["metric"], "values", title="The best trials")
     for trial in summary["trials"][:BEST_SHOWN]:
-        iteration = str(trial.get("iteration", "-"))
+        iteration = str(trial["iteration"] or "-")
         table.add_row(
             trial["name"], trial["status"], iteration, score_text(trial), escape(values_text(trial["values"]))
         )

@@ -67,7 +67,7 @@ def _changes(trial: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], summa
 
 def parallel(summary: Mapping[str, Any]) -> Figure | None:
     """Values and score of every trial that has one, a line each; None where there are none to compare."""
-    trials = [trial for trial in summary["trials"] if trial.get("score") is not None]
+    trials = [trial for trial in summary["trials"] if trial["score"] is not None]
     if len(trials) < 2:
         return None
     axes = [_axis(key, rule, [trial["values"].get(key) for trial in trials]) for key, rule in summary["space"].items()]

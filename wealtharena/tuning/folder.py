@@ -7,6 +7,8 @@ own state, with the checkpoints), ``sweep.json``, ``sweep.html``, ``best.yaml`` 
 from __future__ import annotations
 
 import json
+import shutil
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from wealtharena.errors import UserError
 from wealtharena.training.run_dir import RunDir
 
 TRIAL = "trial.json"
+STATES, BACKUP, BACKUP_EVERY = "experiment_state-*.json", "state.backup", 10.0
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,46 @@ class SweepDir:
         partial = self.file.with_suffix(".partial")
         partial.write_text(yaml.safe_dump(document.data, sort_keys=False), encoding="utf-8")
         partial.replace(self.file)
+
+
+def keep_state(folder: SweepDir) -> None:
+    """Copies the newest state of Tune, if it is whole, every ``BACKUP_EVERY`` seconds.
+
+    Tune overwrites its one file; a process that is killed while it does leaves half of it.
+    """
+    newest = max(folder.state.glob(STATES), default=None)
+    if newest is None or time.time() - _written_at(backup := folder.path / BACKUP) < BACKUP_EVERY:
+        return
+    text = newest.read_text(encoding="utf-8")
+    if _is_whole(text):
+        partial = backup.with_suffix(".partial")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(backup)
+
+
+def has_state(folder: SweepDir) -> bool:
+    """Whether there are trials to go on with; puts the last copy in the place of a state that was left half written."""
+    newest, backup = max(folder.state.glob(STATES), default=None), folder.path / BACKUP
+    if newest is None:
+        return False
+    if not _is_whole(newest.read_text(encoding="utf-8", errors="replace")):
+        if not backup.is_file():
+            newest.unlink()
+            return has_state(folder)
+        shutil.copyfile(backup, newest)
+    return True
+
+
+def _written_at(file: Path) -> float:
+    return file.stat().st_mtime if file.exists() else 0.0
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        json.loads(text)
+    except json.JSONDecodeError:
+        return False
+    return True
 
 
 def sweep_at(path: Path) -> SweepDir:

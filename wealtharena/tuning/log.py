@@ -11,9 +11,11 @@ from ray.tune.experiment import Trial
 
 from wealtharena.evidence.files import write_json
 from wealtharena.training.metrics_log import MetricsLog
-from wealtharena.tuning.folder import TRIAL, SweepDir
+from wealtharena.tuning.folder import TRIAL, SweepDir, keep_state
 from wealtharena.tuning.trial import NUMBER, POINT, REASON, ROW, SCORE, VALUES, trial_experiment
 
+KNOWN = (VALUES, "status", "iteration", "env_steps", "seconds", SCORE, REASON, "error")
+"""What trial.json says of a trial, besides the changes of its values."""
 RUNNING, FINISHED, STOPPED, FAILED = "running", "finished", "stopped", "failed"
 
 
@@ -44,15 +46,16 @@ class TrialLog(Callback):
         record = self._record(trial)
         self._note_values(trial, record, result)
         row = {**result[ROW], **({SCORE: result[SCORE]} if SCORE in result else {})}
-        self._log_after(trial, int(row["iteration"]) - 1, record.get("iteration")).write(row)
+        self._log_after(trial, int(row["iteration"]) - 1, record["iteration"]).write(row)
         record |= {key: row.get(key) for key in ("iteration", "env_steps", "seconds", SCORE)}
         record |= {"status": RUNNING, "error": None, REASON: result.get(REASON)}
         self._write(trial, record)
+        keep_state(folder_of(trial))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """It came to its end, or was stopped by the scheduler."""
         record = self._record(trial)
-        record["status"] = FINISHED if record.get(REASON) else STOPPED
+        record["status"] = FINISHED if record[REASON] else STOPPED
         self._end(trial, record)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -65,15 +68,15 @@ class TrialLog(Callback):
         name = trial.custom_dirname
         if name not in self._records:
             known = dict(folder_of(trial).trials())
-            self._records[name] = dict(known.get(name, {"changes": []}))
+            self._records[name] = dict(known.get(name) or {"changes": [], **dict.fromkeys(KNOWN)})
         return self._records[name]
 
     def _note_values(self, trial: Trial, record: dict[str, Any], result: Mapping[str, Any]) -> None:
         """The values it has now; where they are others than before, since when and from which trial."""
         point = trial.config[POINT]
-        if record.get(VALUES) == point[VALUES]:
+        if record[VALUES] == point[VALUES]:
             return
-        if VALUES in record:
+        if record[VALUES] is not None:
             since = int(result["iteration"])
             record["changes"].append({"iteration": since, "from": name_of(trial), VALUES: point[VALUES]})
         record[VALUES] = dict(point[VALUES])
@@ -93,8 +96,9 @@ class TrialLog(Callback):
         if name in self._logs:
             self._logs.pop(name).__exit__(None, None, None)
 
-    def _end(self, trial: Trial, record: Mapping[str, Any]) -> None:
+    def _end(self, trial: Trial, record: dict[str, Any]) -> None:
         self._close(trial.custom_dirname)
+        record[VALUES] = record[VALUES] or dict(trial.config[POINT][VALUES])  # it may never have reported anything
         self._write(trial, record)
 
     def _write(self, trial: Trial, record: Mapping[str, Any]) -> None:

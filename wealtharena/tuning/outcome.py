@@ -39,7 +39,7 @@ class Standing:
     @property
     def score(self) -> float | None:
         """The last known value of the metric."""
-        score: float | None = self.record.get("score")
+        score: float | None = self.record["score"]
         return score
 
     @property
@@ -68,7 +68,7 @@ def summarise(sweep: Sweep, folder: SweepDir) -> dict[str, Any]:
         "clock": getattr(rules, "clock", "iteration"),
         "rungs": rungs(rules, last_rung(rules, stop)) if isinstance(rules, AshaSpec) else [],
         "planned": sweep.count,
-        "ran": sum(1 for one in ranked if one.record.get("iteration")),
+        "ran": sum(1 for one in ranked if one.record["iteration"]),
         "unfinished": sweep.count - sum(1 for one in ranked if one.record["status"] != RUNNING),
         "best": best.name if best else None,
         "space": {

@@ -15,7 +15,7 @@ from wealtharena.errors import UserError
 from wealtharena.spec_tune import PopulationSpec
 from wealtharena.training.resources import of_the_cluster, require
 from wealtharena.tuning.check import Sweep
-from wealtharena.tuning.folder import SweepDir
+from wealtharena.tuning.folder import SweepDir, has_state
 from wealtharena.tuning.log import TrialLog, name_of
 from wealtharena.tuning.strategies import all_points, scheduler, searcher
 from wealtharena.tuning.trial import NUMBER, POINT, VALUES, TeamTrial, trial_config
@@ -50,7 +50,7 @@ def run_sweep(sweep: Sweep, folder: SweepDir, views: Sequence[Callback], *, resu
 
 def _tuner(sweep: Sweep, folder: SweepDir, views: Sequence[Callback], *, resume: bool) -> Tuner:
     state = str(folder.state.resolve())
-    if resume and Tuner.can_restore(state) and any(folder.state.glob("experiment_state-*.json")):
+    if resume and has_state(folder) and Tuner.can_restore(state):
         return Tuner.restore(state, trainable=TeamTrial, resume_unfinished=True, resume_errored=True)
     return Tuner(
         TeamTrial,
