@@ -7,13 +7,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from environments.market import coordination, execution, impact, ledger, quotes, rewards
+from environments.market import coordination, execution, impact, inventory, ledger, quotes, rewards
 from environments.market.execution import Fills
 from environments.market.feed import Rows
+from environments.market.inventory import Made
 from environments.market.ledger import Book
 from environments.market.orders import Orders
 from environments.market.record import MarketRecord
-from environments.market.rewards import Outcome
+from environments.market.rewards import Memories, Outcome
 from environments.market.scalars import scalar
 from environments.market.state import State
 from environments.market.world import World
@@ -41,6 +42,7 @@ def trade(world: World, before: State, now: Rows, orders: Orders) -> tuple[State
         carry_EN, interest_E = _accrued(world, ledger.filled(before.book, fills, now.open_EN), now)
     close_EN = _closes(world, before, now, fills)
     book, pnl_EN = ledger.settle(before.book, fills, now.open_EN, close_EN, carry_EN, interest_E)
+    made = _made(world, before, now, orders, fill_EN, fills, carry_EN)
     record = MarketRecord(
         bar_E=before.bar_E + 1,
         nav_E=book.cash_E + book.value_EN.sum(1),
@@ -54,6 +56,9 @@ def trade(world: World, before: State, now: Rows, orders: Orders) -> tuple[State
         budget_EK=orders.budget_EK,
         signal_EN=orders.signal_EN,
         voice_EM=orders.voice_EM,
+        inventory_EN=made.shares_EN if world.makers is None else made.shares_EN * book.price_EN,
+        made_EN=made.pnl_EN,
+        quoted_EN=made.quoted_EN,
     )
     sized_EN = torch.where(fill_EN, world.paid(orders.sleeve_EN), before.sized_EN)
     outcome = _outcome(world, before, now, record, book, paid_on(before.sized_EN, sized_EN))
@@ -71,8 +76,10 @@ def trade(world: World, before: State, now: Rows, orders: Orders) -> tuple[State
         hidden_EK=before.hidden_EK if now.hidden_EK is None else now.hidden_EK,
         terms=terms,
         reins=orders.reins,
+        inventory_EN=made.shares_EN,
+        watch=_watched(world, before, orders, outcome),
         **_ranked(world, before, outcome),
-        **_standing(world, orders, record, book, order_EN=orders.order_EN > fill_EN),
+        **_standing(world, before, orders, record, book, order_EN=orders.order_EN > fill_EN),
     )
     return after, outcome, reward_EM
 
@@ -93,11 +100,16 @@ def _accrued(world: World, book: Book, now: Rows) -> tuple[Tensor, Tensor]:
 
 def _fills(world: World, before: State, now: Rows, orders: Orders, fill_EN: Tensor, cash_E: Tensor) -> Fills:
     """What the open brings, and then the bar to resting orders."""
+    target_EN = orders.target_EN
+    if orders.quoting is not None:
+        nav_E = cash_E + (before.book.shares_EN * now.open_EN).sum(1)
+        kept_EN, most = orders.quoting.kept_EN, orders.caps.max_position
+        target_EN = inventory.at_the_open(target_EN, kept_EN, before, now.open_EN, nav_E, most, world.lowest_N)
     fills = execution.fill(
         shares_EN=before.book.shares_EN,
         open_EN=now.open_EN,
         cash_E=cash_E,
-        target_EN=orders.target_EN if now.settles_EN is None else torch.where(now.settles_EN, 0.0, orders.target_EN),
+        target_EN=target_EN if now.settles_EN is None else torch.where(now.settles_EN, 0.0, target_EN),
         fill_EN=fill_EN,
         slope_EN=now.slope_EN,
         costs=world.costs,
@@ -105,7 +117,46 @@ def _fills(world: World, before: State, now: Rows, orders: Orders, fill_EN: Tens
         caps=orders.caps,
         in_shares=world.sizing.in_shares,
     )
+    if orders.quoting is not None:
+        return _with_makers(world, before, now, orders, fill_EN, fills, cash_E)
     return _with_quotes(world, before, now, orders, fills, cash_E)
+
+
+def _with_makers(
+    world: World, before: State, now: Rows, orders: Orders, fill_EN: Tensor, fills: Fills, cash_E: Tensor
+) -> Fills:
+    """What market makers' quotes bring on top."""
+    makers, quoting, low_EN, high_EN = world.makers, orders.quoting, now.low_EN, now.high_EN
+    assert makers is not None
+    assert quoting is not None
+    assert low_EN is not None
+    assert high_EN is not None  # a feed has highs and lows where somebody makes a market
+    nav_E = cash_E - fills.cost_EN.sum(1) + (before.book.shares_EN * now.open_EN).sum(1)
+    most_N = torch.full_like(world.lowest_N, torch.inf)
+    least_N = torch.where(world.lowest_N < 0.0, -torch.inf, 0.0)
+    limits = quotes.Exposure(most_N, least_N, nav_E.unsqueeze(1), world.classes, orders.caps)
+    kept_EN = _kept(before, now, orders, fill_EN)
+    return inventory.fill(makers, quoting, fills, kept_EN, low_EN, high_EN, now.open_EN, limits)
+
+
+def _kept(before: State, now: Rows, orders: Orders, fill_EN: Tensor) -> Tensor:
+    """Market makers' inventory once orders have filled at the open."""
+    if orders.quoting is None:
+        kept_EN = before.inventory_EN
+    else:
+        kept_EN = torch.where(fill_EN, orders.quoting.kept_EN, before.inventory_EN)
+    return kept_EN if now.settles_EN is None else torch.where(now.settles_EN, 0.0, kept_EN)
+
+
+def _made(
+    world: World, before: State, now: Rows, orders: Orders, fill_EN: Tensor, fills: Fills, carry_EN: Tensor
+) -> Made:
+    """What market makers did; without columns where there are none."""
+    if world.makers is None:
+        return Made(before.inventory_EN, before.inventory_EN, before.inventory_EN)
+    kept_EN = _kept(before, now, orders, fill_EN)
+    prices = (now.open_EN, now.close_EN)
+    return inventory.account(fills, before.inventory_EN, kept_EN, *prices, carry_EN, before.book)
 
 
 def _with_quotes(world: World, before: State, now: Rows, orders: Orders, fills: Fills, cash_E: Tensor) -> Fills:
@@ -131,12 +182,21 @@ def _closes(world: World, before: State, now: Rows, fills: Fills) -> Tensor:
     return now.close_EN + impact.per_asset(world.permanent, fills.shares_EN - before.book.shares_EN)
 
 
-def _standing(world: World, orders: Orders, record: MarketRecord, book: Book, order_EN: Tensor) -> dict[str, Tensor]:
+def _standing(
+    world: World, before: State, orders: Orders, record: MarketRecord, book: Book, order_EN: Tensor
+) -> dict[str, Tensor]:
     """What is wanted and what is held, as amounts and as signals: fields of the state."""
-    weight_EN = record.value_EN / record.nav_E.clamp(min=LEAST).unsqueeze(1)
-    held_EN = world.sizing.held(weight_EN, book.shares_EN)
-    stand_EN = torch.where(order_EN, orders.target_EN, held_EN)
+    nav_E1 = record.nav_E.clamp(min=LEAST).unsqueeze(1)
+    weight_EN = record.value_EN / nav_E1
+    held_EN, target_EN = world.sizing.held(weight_EN, book.shares_EN), orders.target_EN
+    if world.makers is not None:
+        held_EN = held_EN - record.inventory_EN / nav_E1
+    if orders.quoting is not None:
+        target_EN = target_EN - inventory.weights(orders.quoting.kept_EN, before.book.price_EN, before.nav_E)
+    stand_EN = torch.where(order_EN, target_EN, held_EN)
     signal_EN = stand_EN / orders.full_EN
+    if world.oversight is not None:  # where it lets nothing be held, what traders want stands all the same
+        signal_EN = torch.where(orders.full_EN == 0.0, orders.signal_EN, signal_EN)
     return {
         "weight_EN": weight_EN,
         "budget_EK": orders.budget_EK,
@@ -148,6 +208,13 @@ def _standing(world: World, orders: Orders, record: MarketRecord, book: Book, or
         "said_EM": orders.said_EM,
         "voice_EM": orders.voice_EM,
     }
+
+
+def _watched(world: World, before: State, orders: Orders, outcome: Outcome) -> Memories:
+    """What the risk manager remembers; as it was where it was not asked."""
+    if world.oversight is None or orders.watch is None:
+        return before.watch
+    return world.oversight.follow(orders.watch, outcome.return_EM[:, -1:])
 
 
 def _ranked(world: World, before: State, outcome: Outcome) -> dict[str, Tensor]:
@@ -167,10 +234,13 @@ def _outcome(
     params, before_E1 = world.params.reward, before.nav_E.unsqueeze(1)
     gain_E1 = record.nav_E.unsqueeze(1) - before_E1
     base_EM = rewards.bases(before_E1, sleeve_EN)
-    return_EM = rewards.log_returns(record.pnl_EN, gain_E1, base_EM)
+    own_EN = record.pnl_EN if world.makers is None else record.pnl_EN - record.made_EN
+    return_EM = rewards.log_returns(own_EN, gain_E1, base_EM)
     profit_EM = return_EM
     if params.unit == "money" or params.expected:
         profit_EM = rewards.profits(record, params, base_EM, _luck(world, before, now, book))
+        if world.makers is not None:
+            profit_EM = torch.cat([own_EN, profit_EM[:, -1:]], dim=1)
     return Outcome(
         record=record,
         before_E=before.nav_E,

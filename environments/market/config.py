@@ -26,6 +26,7 @@ from environments.market.config_data import DataParams, WindowParams
 from environments.market.config_features import ALIKE, Choice
 from environments.market.config_reward import RewardParams
 from environments.market.config_risk import RiskParams
+from environments.market.config_roles import LONG_TERM, RISK, QuoteParams, RiskManagerParams, Role, complete
 
 Action = Literal["trade", "levels", "continuous", "adjust", "quotes"]
 Sizing = Literal["weights", "shares"]
@@ -40,9 +41,12 @@ class TraderParams(Params):
 
     Attributes:
         asset_class: The class it trades.
+        role: ``long_term`` decides each 20th bar, ``short_term`` at every bar; ``market_making`` quotes the assets of a
+            panel, beside the other traders of its class; null: none of these.
+        every: It decides each so many steps, and what it said stands in between; null: by role.
         action: ``trade`` (Sell, Hold, Buy), ``levels`` (targets), ``continuous`` (a target), ``adjust`` (a change of
-            what is held) or ``quotes`` (a bid and an ask); null: by class (crypto continuous, currencies levels, any
-            other trade).
+            what is held) or ``quotes`` (a bid and an ask); null: by role (market_making quotes) and by class (crypto
+            continuous, currencies levels, any other trade).
         levels: How many targets ``levels`` has, evenly from the lowest signal to 1.
         notch: The change of the signal by one Sell or Buy, and the largest by ``adjust``.
         size: What a signal of 1 holds: in multiples of the asset's sleeve, or in shares (see ``MarketParams.sizing``).
@@ -50,11 +54,15 @@ class TraderParams(Params):
         joint: One agent trades all assets of the class, and sees them side by side; for continuous and adjust.
         paid: By what its own ``sleeve`` earns, or by what the whole ``portfolio`` does.
         risk_aversion: Takes half of it x the variance of the coming bar's profit (of its sleeve, or of the portfolio)
-            off the reward; for simulated prices only, where the variance is known.
+            off the reward; for simulated prices, where the variance is known, and for ``market_making``: of its
+            inventory.
         observe: Names of the features it sees, in this order; null: all.
+        quotes: How a market maker quotes.
     """
 
     asset_class: str
+    role: Role | None = None
+    every: int | None = Field(None, ge=1)
     action: Action | None = None
     levels: int = Field(5, ge=2, le=101)
     notch: float = Field(0.5, gt=0, le=2)
@@ -64,16 +72,51 @@ class TraderParams(Params):
     paid: Literal["sleeve", "portfolio"] = "sleeve"
     risk_aversion: float = Field(0.0, ge=0)
     observe: tuple[str, ...] | None = Field(None, min_length=1)
+    quotes: QuoteParams | None = None
 
     @property
     def kind(self) -> Action:
-        """The action kind, the class's own where none is given."""
-        return self.action or ACTIONS.get(self.asset_class, "trade")
+        """The action kind, the role's or the class's own where none is given."""
+        return self.action or ("quotes" if self.makes_markets else ACTIONS.get(self.asset_class, "trade"))
+
+    @property
+    def makes_markets(self) -> bool:
+        """Whether it quotes the assets of a panel."""
+        return self.role == "market_making"
+
+    @property
+    def clock(self) -> int:
+        """Steps from one decision to the next."""
+        return self.every or (LONG_TERM if self.role == "long_term" else 1)
 
     @property
     def paid_plainly(self) -> bool:
         """Whether each agent is paid the reward of its own asset as it is."""
         return not self.joint and self.paid == "sleeve" and not self.risk_aversion
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_instruments(cls, given: Any) -> Any:
+        return complete(given)
+
+    @model_validator(mode="after")
+    def _plays_its_role(self) -> Self:
+        if self.role == "short_term" and self.clock != 1:
+            raise ValueError(f"every: {self.every}, and role short_term decides at every bar; take role long_term")
+        if self.role == "long_term" and self.clock == 1:
+            raise ValueError("every: 1, and role long_term decides less often; take role short_term")
+        if self.makes_markets != (self.quotes is not None):
+            raise ValueError("role: market_making and quotes: {width: ...} go together; give both or neither")
+        if self.makes_markets and self.kind != "quotes":
+            raise ValueError(f"action: {self.action!r}, and role market_making quotes; leave action away")
+        if self.kind == "quotes" and self.clock != 1:
+            raise ValueError(f"every: {self.every}, and quotes stand for one bar; leave every away")
+        if self.makes_markets and (self.start or self.size != 1.0):
+            raise ValueError(
+                "role: market_making starts without inventory, and quotes.size says how much it trades; "
+                "leave start and size away"
+            )
+        return self
 
     @model_validator(mode="after")
     def _acts_together(self) -> Self:
@@ -103,6 +146,7 @@ class MarketParams(Params):
         capital: What an episode starts with, all of it cash unless traders start with positions.
         traders: Name of a group -> what it trades; null: one for each class of the data, named as the class.
         allocator: null: nobody decides on the budgets of the classes.
+        risk_manager: An agent above the traders that scales what they want and sets a stop; null: none.
         coordination: Who divides the capital, and whether agents see that; null: ``hierarchical`` where there is an
             allocator, otherwise ``decentralized`` with equal fixed budgets, and agents see nothing of it.
         sizing: Positions are ``weights`` (shares of the portfolio's value) or numbers of ``shares``.
@@ -128,6 +172,7 @@ class MarketParams(Params):
     capital: float = Field(1_000_000.0, ge=1, le=1e15)
     traders: dict[str, TraderParams] | None = Field(None, min_length=1)
     allocator: AllocatorParams | None = AllocatorParams()
+    risk_manager: RiskManagerParams | None = None
     coordination: AnyCoordination | None = None
     sizing: Sizing = "weights"
     features: Choice = ALIKE
@@ -196,6 +241,35 @@ class MarketParams(Params):
         return self
 
     @model_validator(mode="after")
+    def _roles_have_a_place(self) -> Self:
+        if self.risk_manager is not None and RISK in (self.traders or {}):
+            raise ValueError(f"traders.{RISK}: that group is the risk manager's; rename the trader")
+        takes_off = self.risk_manager and (self.risk_manager.drawdown or self.risk_manager.risk_aversion)
+        if takes_off and self.reward.adaptive is not None:
+            raise ValueError(
+                "risk_manager: drawdown and risk_aversion reckon in log returns, and with reward.adaptive a reward has "
+                "no unit; set both to 0, or leave reward.adaptive away"
+            )
+        makers = {name: trader for name, trader in (self.traders or {}).items() if trader.makes_markets}
+        first: dict[str, str] = {}
+        for name, trader in makers.items():
+            if not self.dated:
+                raise ValueError(
+                    f"traders.{name}.role: market_making needs the highs and lows of a panel's bars; simulated prices "
+                    "are quoted with action: quotes and limit_orders"
+                )
+            if self.sizing != "weights":
+                raise ValueError(f"traders.{name}.role: market_making quotes shares of a sleeve; set sizing: weights")
+            if self.reward.adaptive is not None:
+                raise ValueError(
+                    f"traders.{name}: market_making reckons in the unit of profit, and with reward.adaptive a reward "
+                    "has none; leave one of the two away"
+                )
+            if (other := first.setdefault(trader.asset_class, name)) != name:
+                raise ValueError(f"traders: {other} and {name} both make a market in {trader.asset_class}; keep one")
+        return self
+
+    @model_validator(mode="after")
     def _simulated(self) -> Self:
         if self.data.simulation is None:
             return self._of_a_panel()
@@ -216,7 +290,7 @@ class MarketParams(Params):
         if self.linear_impact.permanent != 0.0:
             raise ValueError("linear_impact.permanent: the prices of a panel are given and cannot move; leave it away")
         for name, trader in (self.traders or {}).items():
-            if trader.risk_aversion:
+            if trader.risk_aversion and not trader.makes_markets:
                 raise ValueError(f"traders.{name}.risk_aversion: the variance of the coming bar {needs}")
         return self
 
@@ -236,7 +310,11 @@ class MarketParams(Params):
 
     @model_validator(mode="after")
     def _sized(self) -> Self:
-        quoting = [name for name, trader in (self.traders or {}).items() if trader.kind == "quotes"]
+        quoting = [
+            name
+            for name, trader in (self.traders or {}).items()
+            if trader.kind == "quotes" and not trader.makes_markets
+        ]
         if quoting and self.limit_orders is None:
             raise ValueError(f"traders.{quoting[0]} quotes; limit_orders must say how quotes are filled")
         if quoting and self.sizing != "shares":
@@ -304,11 +382,17 @@ class MarketParams(Params):
 
     @property
     def shared_classes(self) -> dict[str, tuple[str, ...]]:
-        """Class -> its traders, where there are several."""
+        """Class -> its traders that give a signal, where there are several."""
         found: dict[str, tuple[str, ...]] = {}
         for name, trader in (self.traders or {}).items():
-            found[trader.asset_class] = (*found.get(trader.asset_class, ()), name)
+            if not trader.makes_markets:
+                found[trader.asset_class] = (*found.get(trader.asset_class, ()), name)
         return {asset_class: names for asset_class, names in found.items() if len(names) > 1}
+
+    @property
+    def makes_markets(self) -> bool:
+        """Whether some trader quotes the assets of a panel."""
+        return any(trader.makes_markets for trader in (self.traders or {}).values())
 
     @property
     def adaptive_budgets(self) -> PerformanceBudgets | None:
@@ -335,7 +419,7 @@ class MarketParams(Params):
         return self.coordination is not None and self.coordination.observe
 
     def unmanaged(self) -> Self:
-        """The same market without allocator and fusers: equal fixed budgets, and all traders are heard alike.
+        """The same market with traders alone: equal fixed budgets, no risk manager, and all are heard alike.
 
         Traders see the same columns.
         """
@@ -343,6 +427,7 @@ class MarketParams(Params):
         return self.model_copy(
             update={
                 "allocator": None,
+                "risk_manager": None,
                 "coordination": told and Decentralized(observe=told.observe, half_life=told.half_life),
                 "fusion": MeanFusion() if isinstance(self.fusion, NeuralFusion) else self.fusion,
             }

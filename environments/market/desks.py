@@ -71,7 +71,7 @@ class Desk:
     Attributes:
         asset_class: Its name.
         assets: Its assets.
-        traders: Their places in ``World.traders``.
+        traders: Their places in ``World.traders``; those who quote beside others give no signal and are left out.
         threshold_J11: float64, the size of a direction up to which each abstains from a vote.
         fuser: Who weighs them; None: a rule.
     """
@@ -104,7 +104,8 @@ def desks(
     """
     made = []
     for name in listing.classes:
-        places = tuple(j for j, player in enumerate(players) if player.asset_class == name)
+        members = [j for j, player in enumerate(players) if player.asset_class == name]
+        places = tuple(j for j in members if not players[j].makes_markets) or tuple(members)
         thresholds = [_threshold(params, players[j]) for j in places]
         assets = assets_of(name, listing)
         fuser = None

@@ -15,19 +15,21 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from environments.base import ArrayEnv, Transition
-from environments.market import bar, rewards
+from environments.market import bar, inventory, rewards
 from environments.market.capital import opened
 from environments.market.compiled import CompiledStep, Stepped, check_compiler, typed
 from environments.market.config import ALLOCATOR, MarketParams
+from environments.market.config_roles import RISK
 from environments.market.desks import Desk
 from environments.market.feed import Rows
-from environments.market.groups import allocator_names, groups
+from environments.market.groups import allocator_names, groups, risk_names
 from environments.market.ledger import Book
 from environments.market.missing import left_out
 from environments.market.orders import Orders, decide, from_targets
 from environments.market.panel import Panel
 from environments.market.record import MarketRecord
 from environments.market.rewards import Memories, Outcome
+from environments.market.seats import Seat
 from environments.market.sight import observe
 from environments.market.state import State, choose, of_copies, replaced, restored, saved
 from environments.market.world import World, build_world
@@ -87,10 +89,12 @@ class MarketEnv(ArrayEnv):
         self.feature_names |= {fuser.name: fuser.names for fuser in self._world.fusers}
         if params.allocator is not None:
             self.feature_names[ALLOCATOR] = allocator_names(self._world.feed, params)
+        if params.risk_manager is not None:
+            self.feature_names[RISK] = risk_names(self._world.feed, params)
         self.groups = groups(self._world, self.feature_names)
         self._sizes = {name: len(group.agent_ids) for name, group in self.groups.items()}
         always_N = self._world.feed.always_N
-        speaking = {group.name: group.assets for group in self._world.traders}
+        speaking = {group.name: group.assets for group in self._world.traders if group.params.clock == 1}
         speaking |= {fuser.name: fuser.assets for fuser in self._world.fusers}
         self._always_active = {name for name, assets in speaking.items() if bool(always_N[assets].all())}
         self._seed: Seed = 0
@@ -164,6 +168,8 @@ class MarketEnv(ArrayEnv):
         found = {name: active_EA for name, active_EA in self._deciding(active_EN) if name not in self._always_active}
         if self.params.allocator is not None and self.params.allocator.every > 1:
             found[ALLOCATOR] = acts_E1
+        if self._world.oversight is not None and self.groups[RISK].every > 1:
+            found[RISK] = self._world.oversight.acts(self._running().step_E)
         return found
 
     def get_state(self) -> dict[str, Any]:
@@ -291,10 +297,18 @@ class MarketEnv(ArrayEnv):
 
     def _deciding(self, active_EN: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Name of each trader, and which of its agents decide."""
+        if self._world.clock_M is not None:
+            return self._deciding_in_turn(active_EN)
         if self._world.plainly_paid:
             return zip(self.groups, active_EN.split_with_sizes(self._world.counts, dim=1), strict=False)
         traders = ((seat.player.name, seat.decides(active_EN)) for seat in self._world.seats)
         return chain(traders, ((fuser.name, active_EN[:, fuser.assets]) for fuser in self._world.fusers))
+
+    def _deciding_in_turn(self, active_EN: Tensor) -> Iterator[tuple[str, Tensor]]:
+        step_E = self._running().step_E
+        for seat in self._world.seats:
+            yield seat.player.name, seat.decides(active_EN) & (step_E % seat.player.params.clock == 0).unsqueeze(1)
+        yield from ((fuser.name, active_EN[:, fuser.assets]) for fuser in self._world.fusers)
 
     def _next_rows(self) -> Rows:
         """What the coming step needs, found once: ``active`` tells of it before the step trades on it."""
@@ -358,8 +372,10 @@ class MarketEnv(ArrayEnv):
             class_mean_EC=rank_EC,
             class_variance_EC=rank_EC,
             hidden_EK=opening.hidden_EK,
+            inventory_EN=zero_EN[:, :0] if world.makers is None else zero_EN,
             terms=rewards.begin(self.params.reward, zero_EM, remembered),
             reins=() if world.guard is None else world.guard.begin(nav_E),
+            watch=() if world.oversight is None else world.oversight.begin(nav_E),
         )
 
     def _advance(self, before: State, now: Rows, orders: Orders) -> tuple[Columns, Tensor, Tensor]:
@@ -371,7 +387,7 @@ class MarketEnv(ArrayEnv):
         ended_E = done_E if self.params.finite else ruined_E
         self._begin(after)
         self._record, self._outcome = outcome.record, lambda: (outcome, before.terms, orders)
-        return self._paid(before, outcome, reward_EM), ended_E, done_E > ended_E
+        return self._paid(before, now, outcome, reward_EM), ended_E, done_E > ended_E
 
     def _hold_against(self, after: State, orders: Orders) -> None:
         """Notes the copies whose actions were not finite, and says so where the host may look."""
@@ -391,12 +407,23 @@ class MarketEnv(ArrayEnv):
                 f"MarketEnv: an action of copy {copy} was NaN or a target weight infinite; give finite ones"
             )
 
-    def _paid(self, before: State, outcome: Outcome, reward_EM: Tensor) -> dict[str, Tensor]:
+    def _paid(self, before: State, now: Rows, outcome: Outcome, reward_EM: Tensor) -> dict[str, Tensor]:
         """The rewards of each group, less what its aversion to risk takes off."""
+        reward = self._paid_without_risk_manager(before, now, outcome, reward_EM)
+        if self._world.oversight is not None:
+            reward[RISK] = self._world.oversight.paid(outcome, reward_EM[:, -1:], self.params.reward.scale)
+        return reward
+
+    def _paid_without_risk_manager(
+        self, before: State, now: Rows, outcome: Outcome, reward_EM: Tensor
+    ) -> dict[str, Tensor]:
         if self._world.plainly_paid:
             return dict(zip(self.groups, reward_EM.split_with_sizes([*self._world.counts, 1], dim=1), strict=False))
         reward, params, sleeve_EN = {}, self.params.reward, outcome.sleeve_EN
         for seat in self._world.seats:
+            if seat.player.makes_markets:
+                reward[seat.player.name] = self._paid_to_maker(seat, now, outcome)
+                continue
             reward_EA = seat.earns(reward_EM, sleeve_EN, params.unit)
             if seat.player.params.risk_aversion:
                 variance_EN = self._world.feed.variance(before, outcome.shares_EN)
@@ -407,6 +434,10 @@ class MarketEnv(ArrayEnv):
         if self.params.allocator is not None:
             reward[ALLOCATOR] = reward_EM[:, -1:]
         return reward
+
+    def _paid_to_maker(self, seat: Seat, now: Rows, outcome: Outcome) -> Tensor:
+        assert now.volatility_EN is not None  # a feed has it where somebody makes a market
+        return inventory.paid(seat.player, outcome, now.volatility_EN, self.params.reward)
 
     def _per_agent(self, flag_E: Tensor) -> dict[str, Tensor]:
         flag_E1 = flag_E.unsqueeze(1)

@@ -20,20 +20,37 @@ MAX_IMPACT = 0.25  # of the price: the square root is no law far beyond a day's 
 
 
 @dataclass(frozen=True)
+class Quoted:
+    """What market makers' quotes brought (see ``inventory``).
+
+    Attributes:
+        bought_EN: float64, shares bought less shares sold.
+        value_EN: float64, what was bought and sold, at the quotes.
+        fee_EN: float64, commission paid for it.
+    """
+
+    bought_EN: Tensor
+    value_EN: Tensor
+    fee_EN: Tensor
+
+
+@dataclass(frozen=True)
 class Fills:
-    """What the open brought.
+    """What the open brought, and then the bar to resting orders.
 
     Attributes:
         shares_EN: float64, shares held from now on.
-        traded_EN: float64, absolute value traded at the open's price.
+        traded_EN: float64, absolute value traded at the open's price; by market makers at theirs.
         cost_EN: float64, spread, impact and commission.
         captured_EN: float64, what resting orders earned against the open's price; None: there were none.
+        quoted: Of market makers; None: there are none.
     """
 
     shares_EN: Tensor
     traded_EN: Tensor
     cost_EN: Tensor
     captured_EN: Tensor | None = None
+    quoted: Quoted | None = None
 
 
 @dataclass(frozen=True)

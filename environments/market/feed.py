@@ -53,6 +53,9 @@ class Rows:
         expected_EN: float64, what ``close_EN`` was expected to be at t; where that is known.
         hidden_EK: float64, the hidden columns at t + 1; of a panel there are none.
         chance_EN2: float64, uniform in [0, 1): the luck of bids and asks, where there are any.
+        low_EN: float64, lowest price of t + 1; where somebody makes a market, as the next two.
+        high_EN: float64, highest price of t + 1.
+        volatility_EN: float64, per own bar, as known at t.
     """
 
     open_EN: Tensor
@@ -67,6 +70,9 @@ class Rows:
     expected_EN: Tensor | None = None
     hidden_EK: Tensor | None = None
     chance_EN2: Tensor | None = None
+    low_EN: Tensor | None = None
+    high_EN: Tensor | None = None
+    volatility_EN: Tensor | None = None
 
 
 @dataclass(frozen=True)

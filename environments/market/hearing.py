@@ -39,16 +39,28 @@ class Heard:
 
 
 def hear(world: World, before: State, now: Rows, actions: Mapping[str, Tensor]) -> Heard:
-    """Reads the actions of all traders, and fuses those about the same assets."""
-    action_EM = torch.cat([_given(player, now, actions) for player in world.traders], dim=1).to(torch.float64)
+    """Reads the actions of all traders, and fuses those about the same assets.
+
+    Between its decisions a trader speaks with what it said last, and asks for no order.
+    """
+    action_EM = torch.cat([_given(player, before, now, actions) for player in world.traders], dim=1).to(torch.float64)
+    turn_EM, active_EM = world.speak(before.step_E), now.active_EN
     if world.one_each:
         signal_EN, asks_EN = world.dialect.read(action_EM, before.held_EN)
-        said_EM = torch.where(now.active_EN, signal_EN, before.said_EM) if world.attends else before.said_EM
+        if turn_EM is not None:
+            asks_EN, active_EM = asks_EN & turn_EM, active_EM & turn_EM
+        said_EM = torch.where(active_EM, signal_EN, before.said_EM) if world.attends else before.said_EM
         return Heard(signal_EN, asks_EN, before.score_EJ, said_EM, before.voice_EM)
-    signal_EM, asks_EM = world.dialect.read(action_EM, before.held_EN.index_select(1, world.asset_M))
+    held_EM = before.held_EN.index_select(1, world.asset_M)
+    signal_EM, asks_EM = world.dialect.read(action_EM, held_EM)
+    if turn_EM is not None:
+        signal_EM, asks_EM = torch.where(turn_EM, signal_EM, before.said_EM), asks_EM & turn_EM
     columns = [signal_EM, asks_EM]
     if isinstance(world.params.fusion, VotingFusion):
-        columns.append(world.dialect.push(action_EM))
+        push_EM = world.dialect.push(action_EM)
+        if turn_EM is not None:
+            push_EM = torch.where(turn_EM, push_EM, world.dialect.standing(before.said_EM, held_EM))
+        columns.append(push_EM)
     said = list(zip(*(torch.split(column_EM, world.counts, dim=1) for column_EM in columns), strict=True))
     spoken = [
         Spoken(*(torch.stack(parts) for parts in zip(*(said[j] for j in desk.traders), strict=True)))
@@ -65,11 +77,14 @@ def hear(world: World, before: State, now: Rows, actions: Mapping[str, Tensor]) 
     )
 
 
-def _given(player: Trader, now: Rows, actions: Mapping[str, Tensor]) -> Tensor:
+def _given(player: Trader, before: State, now: Rows, actions: Mapping[str, Tensor]) -> Tensor:
     """The actions of one group, a column for each of its assets; of one that is left out or quotes, any."""
     if player.name in actions and player.kind != "quotes":
         return actions[player.name].flatten(1)
-    return torch.zeros_like(_silent(player.name, now.active_EN[:, player.assets], actions), dtype=torch.float32)
+    active_EA = now.active_EN[:, player.assets]
+    if player.params.clock > 1:
+        active_EA = active_EA & (before.step_E % player.params.clock == 0).unsqueeze(1)
+    return torch.zeros_like(_silent(player.name, active_EA, actions), dtype=torch.float32)
 
 
 def _silent(name: str, active_EA: Tensor, actions: Mapping[str, Tensor]) -> Tensor:
@@ -126,10 +141,12 @@ def _followed(world: World, before: State, now: Rows, spoken: Sequence[Spoken]) 
 
 
 def _by_trader(world: World, fused: Sequence[Fused]) -> Tensor:
-    """The voices of all traders, side by side: (E, M)."""
+    """The voices of all traders, side by side: (E, M); 0 of those who quote beside others."""
     found = {
         j: voice_EA
         for desk, one in zip(world.desks, fused, strict=True)
         for j, voice_EA in zip(desk.traders, one.voice_JEA, strict=True)
     }
-    return torch.cat([found[j] for j in range(len(world.traders))], dim=1)
+    silent = {j: torch.zeros_like(fused[0].signal_EA[:, :1]) for j in range(len(world.traders)) if j not in found}
+    columns = [found[j] if j in found else silent[j].expand(-1, world.counts[j]) for j in range(len(world.traders))]
+    return torch.cat(columns, dim=1)

@@ -75,7 +75,8 @@ def fill(
         fees: Of what is filled.
         exposure: A side that could lead beyond it is not quoted.
     """
-    quoted_EN2 = distance_EN2.isfinite() & _allowed(fills.shares_EN, open_EN, distance_EN2, params.units, exposure)
+    quoted_EN2 = distance_EN2.isfinite()
+    quoted_EN2 = quoted_EN2 & allowed(fills.shares_EN, open_EN, quoted_EN2, params.units, exposure)
     hit_EN2 = quoted_EN2 & (chance_EN2 < probability(distance_EN2, params, years_E.view(-1, 1, 1)))
     units_EN2 = hit_EN2 * params.units
     traded_EN = units_EN2.sum(-1)
@@ -88,12 +89,20 @@ def fill(
     )
 
 
-def _allowed(shares_EN: Tensor, open_EN: Tensor, distance_EN2: Tensor, units: float, limits: Exposure) -> Tensor:
-    """Sides that keep within the limits whatever else is hit: bool (E, N, 2)."""
+def allowed(shares_EN: Tensor, open_EN: Tensor, quoted_EN2: Tensor, units: float | Tensor, limits: Exposure) -> Tensor:
+    """Sides that keep within the limits whatever else is hit: bool (E, N, 2).
+
+    Args:
+        shares_EN: float64, held before any of them.
+        open_EN: float64, prices.
+        quoted_EN2: bool, what is quoted.
+        units: Shares of a quote, for all alike or float64 (E, N).
+        limits: Of what is held.
+    """
     after_EN2 = torch.stack([shares_EN + units, shares_EN - units], dim=-1)  # bid, ask
     within_EN2 = (after_EN2 <= limits.most_N.unsqueeze(-1)) & (after_EN2 >= limits.least_N.unsqueeze(-1))
     reduces_EN2 = after_EN2.abs() <= shares_EN.abs().unsqueeze(-1)
-    at_risk_EN = open_EN.abs() * units * distance_EN2.isfinite().any(-1)
+    at_risk_EN = open_EN.abs() * units * quoted_EN2.any(-1)
     worst_EN = (shares_EN * open_EN).abs() + at_risk_EN
     worst_EC = limits.classes.sums(worst_EN)
     free_EN = worst_EN <= limits.caps.max_position * limits.nav_E1

@@ -11,10 +11,12 @@ import numpy as np
 from environments.errors import DataError
 from environments.market.config import ALLOCATOR, Action, MarketParams, TraderParams
 from environments.market.config_data import DataParams
+from environments.market.config_roles import RISK
 from environments.market.feed import Listing
 from environments.market.panel import Panel, load_panel
 from environments.market.synthetic import generate
 
+ABOVE = {ALLOCATOR: "allocator", RISK: "risk manager"}
 SLACK = np.timedelta64(7, "D")  # a window may begin or end in the holidays around the data
 
 
@@ -44,6 +46,11 @@ class Trader:
         """The kind of its actions."""
         return self.params.kind
 
+    @property
+    def makes_markets(self) -> bool:
+        """Whether it quotes, beside those who give a signal."""
+        return self.params.makes_markets
+
 
 def prices(data: DataParams) -> Panel:
     """Reads the file or runs the generator.
@@ -63,11 +70,12 @@ def traders(params: MarketParams, listing: Listing) -> tuple[Trader, ...]:
     Raises:
         DataError: A class is named that the data lacks, or the data has a class nobody trades.
     """
-    if params.traders is None and ALLOCATOR in listing.classes:
-        raise DataError(
-            f"data: a class is called {ALLOCATOR!r}, as the group of the allocator is; rename it in asset_class, "
-            "or name its group in traders"
-        )
+    for group in (ALLOCATOR, *([RISK] if params.risk_manager is not None else ())):
+        if params.traders is None and group in listing.classes:
+            raise DataError(
+                f"data: a class is called {group!r}, as the group of the {ABOVE[group]} is; rename it in asset_class, "
+                "or name its group in traders"
+            )
     given = params.traders or {name: TraderParams(asset_class=name) for name in listing.classes}
     covered = [trader.asset_class for trader in given.values()]
     for where, names in (("traders", covered), ("costs", params.costs), ("risk.shorting", params.risk.shorting or ())):
@@ -89,6 +97,8 @@ def _check_together(given: Mapping[str, TraderParams]) -> None:
     """Traders of one class speak about the same positions."""
     first: dict[str, tuple[str, TraderParams]] = {}
     for name, trader in given.items():
+        if trader.makes_markets:
+            continue
         other_name, other = first.setdefault(trader.asset_class, (name, trader))
         if other_name != name and "quotes" in (trader.kind, other.kind):
             raise DataError(

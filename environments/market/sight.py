@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from environments.market import coordination, observations
+from environments.market import coordination, inventory, observations
 from environments.market.config import ALLOCATOR
+from environments.market.config_roles import RISK
 from environments.market.desks import Desk
 from environments.market.state import State
 from environments.market.world import World
@@ -33,16 +34,31 @@ def observe(world: World, state: State) -> dict[str, Tensor]:
     obs = {}
     for seat in world.seats:
         asset_class = seat.player.asset_class
-        obs[seat.player.name] = seat.see(seen[asset_class], shared.get(asset_class))
+        seen_EAF = seen[asset_class]
+        if seat.player.makes_markets:
+            seen_EAF = _with_inventory(world, state, seen_EAF, seat.player.assets)
+        obs[seat.player.name] = seat.see(seen_EAF, shared.get(asset_class))
     for fuser in world.fusers:
         asset_class = fuser.asset_class
         obs[fuser.name] = fuser.see(said, state.score_EJ, seen[asset_class], shared.get(asset_class))
-    if world.params.allocator is not None:
-        overview_EF = world.feed.overview(state)
-        if world.params.finite:
-            overview_EF = torch.cat([overview_EF, _time_left(world, state)], dim=1)
-        obs[ALLOCATOR] = observations.of_allocator(overview_EF, state.budget_EK, exposure_EC, drawdown_E1, rank_EC)
+    if world.params.allocator is not None or world.oversight is not None:
+        obs |= _from_above(world, state, exposure_EC, drawdown_E1, rank_EC)
     return obs
+
+
+def _from_above(
+    world: World, state: State, exposure_EC: Tensor, drawdown_E1: Tensor, rank_EC: Tensor
+) -> dict[str, Tensor]:
+    """What the allocator and the risk manager see, if they are there."""
+    found, overview_EF = {}, world.feed.overview(state)
+    if world.params.finite:
+        overview_EF = torch.cat([overview_EF, _time_left(world, state)], dim=1)
+    if world.params.allocator is not None:
+        found[ALLOCATOR] = observations.of_allocator(overview_EF, state.budget_EK, exposure_EC, drawdown_E1, rank_EC)
+    if world.oversight is not None:
+        watched_EF = torch.cat([world.oversight.observe(state, drawdown_E1), exposure_EC], dim=1)
+        found[RISK] = torch.cat([overview_EF, watched_EF.float()], dim=1).unsqueeze(1)
+    return found
 
 
 def _portfolio(world: World, state: State, drawdown_E1: Tensor, exposure_EC: Tensor) -> tuple[Tensor, ...]:
@@ -56,6 +72,13 @@ def _portfolio(world: World, state: State, drawdown_E1: Tensor, exposure_EC: Ten
         drawdown_E1.expand(-1, assets),
         world.classes.spread(exposure_EC),
     )
+
+
+def _with_inventory(world: World, state: State, seen_EAF: Tensor, assets: slice) -> Tensor:
+    """What is seen of each asset, and the inventory in it."""
+    assert world.makers is not None  # a trader that makes a market is one of them
+    share_EA = inventory.share(world.makers, state.inventory_EN, state.book, state.nav_E, state.sleeve_EN)[:, assets]
+    return torch.cat([seen_EAF, share_EA.float().unsqueeze(2)], dim=2)
 
 
 def _with_consensus(desk: Desk, seen_EAF: Tensor, said: tuple[Tensor, ...]) -> Tensor:

@@ -72,6 +72,10 @@ class Dialect:
         """The direction of each action, float64: a target, or a change of what is held; 0 is none."""
         return torch.addcmul(self.offset_M, action_EM, self.gain_M)
 
+    def standing(self, said_EM: Tensor, held_EM: Tensor) -> Tensor:
+        """The direction of what was said before, float64: the target, or the change that is left of what is held."""
+        return torch.addcmul(said_EM, held_EM, self.holds_M, value=-1)
+
 
 def dialect(agents: Iterable[tuple[TraderParams, float]], device: str) -> Dialect:
     """Builds the dialect of agents from each one's trader and lowest signal."""

@@ -16,7 +16,7 @@ from environments.market.rewards import Memories
 
 Part = TypeVar("Part", "State", Book)
 
-MEMORIES = ("terms", "reins")
+MEMORIES = ("terms", "reins", "watch")
 """The fields that are no tensor, but tuples of them; empty where nothing is remembered."""
 
 
@@ -46,8 +46,10 @@ class State:
         class_mean_EC: float64, exponential mean of each class's return (see ``coordination``); likewise.
         class_variance_EC: float64, its exponential variance; likewise.
         hidden_EK: float64, hidden columns of simulated prices.
+        inventory_EN: float64, shares that market makers hold, a part of the book's; without columns where nobody does.
         terms: What each term of the reward remembers.
         reins: What risk remembers.
+        watch: What the risk manager remembers (see ``oversight.Watch``); empty where there is none.
     """
 
     book: Book
@@ -71,8 +73,10 @@ class State:
     class_mean_EC: Tensor
     class_variance_EC: Tensor
     hidden_EK: Tensor
+    inventory_EN: Tensor
     terms: Memories = ()
     reins: Memories = ()
+    watch: Memories = ()
 
 
 def choose(mask_E: Tensor, yes: Part, no: Part) -> Part:

@@ -51,6 +51,7 @@ class Tables:
         class_TF: float32, features of all classes, one class after the other.
         class_names: Of the features of ``class_TF``.
         notes: What traders do not get to see, a line each.
+        quoted_TXN: float64, ``low``, ``high`` and ``volatility`` of ``Rows``; None where nobody makes a market.
     """
 
     value_TXN: Tensor
@@ -62,11 +63,13 @@ class Tables:
     class_TF: Tensor
     class_names: tuple[str, ...]
     notes: tuple[str, ...]
+    quoted_TXN: Tensor | None = None
 
     def rows(self, bar_E: Tensor, *, settling: bool) -> Rows:
         """Gathers the rows of the step that begins at each copy's bar; without ``settling`` nothing is closed out."""
         open_EN, close_EN, slope_EN, per_asset_EN = self.value_TXN.index_select(0, bar_E).unbind(1)
         active_EN, listed_EN, trades_EN, settles_EN = self.flag_TXN.index_select(0, bar_E).unbind(1)
+        quoted = () if self.quoted_TXN is None else self.quoted_TXN.index_select(0, bar_E).unbind(1)
         return Rows(
             open_EN=open_EN,
             close_EN=close_EN,
@@ -77,6 +80,7 @@ class Tables:
             listed_EN=listed_EN,
             trades_EN=trades_EN,
             settles_EN=settles_EN if settling else None,
+            **dict(zip(("low_EN", "high_EN", "volatility_EN"), quoted, strict=False)),
         )
 
     @property
@@ -121,7 +125,12 @@ def build(panel: Panel, params: MarketParams, device: str) -> Tables:
         class_TF=tensor(class_TCF.reshape(len(class_TCF), -1)),
         class_names=tuple(f"{name}/{feature}" for name in panel.classes for feature in class_names),
         notes=notes,
+        quoted_TXN=tensor(_quoted_TXN(panel)) if params.makes_markets else None,
     )
+
+
+def _quoted_TXN(panel: Panel) -> npt.NDArray[np.float64]:
+    return np.stack([_next(panel.low_TN), _next(panel.high_TN), vol_TN(panel)], axis=1)
 
 
 def _next(value_TN: npt.NDArray[Any]) -> npt.NDArray[Any]:

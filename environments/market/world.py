@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from environments.errors import DataError
-from environments.market import observations, roster
+from environments.market import inventory, observations, roster
 from environments.market.allocation import equal_budgets, fixed_budgets
 from environments.market.config import MarketParams
 from environments.market.config_coordination import Centralized, Decentralized, FixedBudgets
@@ -17,6 +17,8 @@ from environments.market.desks import Desk, Fuser, desks
 from environments.market.execution import Costs
 from environments.market.feed import Feed, Rows
 from environments.market.impact import check_no_free_profit, matrix, narrowed
+from environments.market.inventory import Makers
+from environments.market.oversight import Oversight
 from environments.market.panel_feed import PanelFeed
 from environments.market.quotes import Fees
 from environments.market.risk import Classes, Limits, classes_of
@@ -31,6 +33,7 @@ from environments.market.state import State
 from environments.random import Seed, uniform
 
 QUOTE_STREAM = 2
+View = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,9 @@ class World:
         desks: Who speaks about each class.
         fusers: Those of the desks that have one.
         dialect: How the actions of all agents are read, M columns, one trader after the other.
+        clock_M: int64, steps from one decision of each agent to the next; None: all decide at every bar.
+        makers: Who quotes on a panel; None: nobody.
+        oversight: The risk manager's; None: there is none.
         asset_M: int64, the asset of each agent.
         counts: Columns of each trader.
         one_each: Each asset has one agent, and they stand in the order of the assets.
@@ -78,6 +84,9 @@ class World:
     desks: tuple[Desk, ...]
     fusers: tuple[Fuser, ...]
     dialect: Dialect
+    clock_M: Tensor | None
+    makers: Makers | None
+    oversight: Oversight | None
     asset_M: Tensor
     counts: list[int]
     one_each: bool
@@ -103,6 +112,10 @@ class World:
     def acts(self, step_E: Tensor) -> Tensor:
         """Whether there are new budgets after so many steps of an episode: bool (E, 1)."""
         return (step_E % self.params.budgets_every == 0).unsqueeze(1)
+
+    def speak(self, step_E: Tensor) -> Tensor | None:
+        """Whose turn it is after so many steps of an episode: bool (E, M); None: everybody's."""
+        return None if self.clock_M is None else step_E.unsqueeze(1) % self.clock_M == 0
 
     @property
     def ranks(self) -> int:
@@ -150,7 +163,8 @@ def build_world(params: MarketParams, device: str) -> World:
     places = range(len(listing.symbols))
     asset_M = [asset for player in players for asset in places[player.assets]]
     costs = [params.cost(name) for name in listing.classes]
-    first = [next(player.params for player in players if player.asset_class == name) for name in listing.classes]
+    signalling = sorted(players, key=lambda player: player.makes_markets)  # who only quotes comes last
+    first = [next(player.params for player in signalling if player.asset_class == name) for name in listing.classes]
     one_each = asset_M == list(places)
     views = {name: observations.seen_of(name, feed, params) for name in listing.classes}
     teams = desks(params, players, listing, views, device)
@@ -162,21 +176,27 @@ def build_world(params: MarketParams, device: str) -> World:
     size_N = per_asset(trader.size for trader in first)
     lowest_N = per_asset(roster.lowest(name, params) for name in listing.classes)
     sizing = Sizing(params.sizing == "shares", size_N, whole=bool((size_N == 1.0).all()))
+    fees = Fees(per_asset(cost.commission_bps * 1e-4 for cost in costs), per_asset(cost.per_share for cost in costs))
+    clocks = [player.params.clock for player in players for _ in places[player.assets]]
+    makers = inventory.makers(players, fees)
     return World(
         params=params,
         on_host=torch.device(device).type == "cpu",
         feed=feed,
         traders=players,
-        seats=tuple(seat(player, *views[player.asset_class], listing, device) for player in players),
+        seats=tuple(seat(player, *_view(player, views), listing, device) for player in players),
         desks=teams,
         fusers=tuple(team.fuser for team in teams if team.fuser is not None),
         dialect=dialect([(player.params, player.lowest) for player in players for _ in places[player.assets]], device),
+        clock_M=torch.tensor(clocks, device=device) if any(clock != 1 for clock in clocks) else None,
+        makers=makers,
+        oversight=None if params.risk_manager is None else Oversight(params.risk_manager),
         asset_M=torch.tensor(asset_M, device=device),
         counts=[len(places[player.assets]) for player in players],
         one_each=one_each,
         attends=attends,
         half_life=_half_life(params),
-        plainly_paid=one_each and all(player.params.paid_plainly for player in players),
+        plainly_paid=one_each and makers is None and all(player.params.paid_plainly for player in players),
         classes=classes_of(class_N),
         caps=Limits(
             params.risk.max_position, params.risk.max_class, params.risk.max_gross, params.risk.max_net or torch.inf
@@ -193,12 +213,18 @@ def build_world(params: MarketParams, device: str) -> World:
             per_share_N=per_asset(cost.per_share for cost in costs) if any(cost.per_share for cost in costs) else None,
             half_impact=None if temporary_NN is None else narrowed(temporary_NN / 2),
         ),
-        fees=Fees(per_asset(cost.commission_bps * 1e-4 for cost in costs), per_asset(cost.per_share for cost in costs)),
+        fees=fees,
         permanent=narrowed(permanent_NN),
         borrow_N=per_asset(cost.borrow_rate for cost in costs),
         lowest_N=lowest_N,
         highest_N=torch.ones_like(lowest_N),
     )
+
+
+def _view(player: Trader, views: Mapping[str, View]) -> View:
+    """What a trader sees of each asset, and of its class as a whole; a market maker its inventory too."""
+    own, shared = views[player.asset_class]
+    return ((*own, inventory.FEATURE) if player.makes_markets else own), shared
 
 
 def _feed(params: MarketParams, device: str) -> Feed:

@@ -64,6 +64,10 @@ def outcomes(return_EM: Tensor, value_EN: Tensor, traded_EN: Tensor, drawdown_EM
         interest_E=zero_E,
         budget_EK=zero_EN,
         signal_EN=zero_EN,
+        voice_EM=zero_EN,
+        inventory_EN=zero_EN,
+        made_EN=zero_EN,
+        quoted_EN=zero_EN,
     )
     return Outcome(
         record=record,

@@ -66,6 +66,10 @@ def outcome() -> Outcome:
         interest_E=row(0.0)[0],
         budget_EK=row(1.0, 0.0),
         signal_EN=zero,
+        voice_EM=zero,
+        inventory_EN=zero,
+        made_EN=zero,
+        quoted_EN=zero,
     )
     return Outcome(
         record=record,

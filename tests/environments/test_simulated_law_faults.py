@@ -156,7 +156,7 @@ FAULTS = [
         "full",
         result(lambda found, *_: found + 1),
     ),
-    Fault("quotes know no limit", accounts.limits_hold, quotes, "_allowed", result(lambda found, *_: found | True)),
+    Fault("quotes know no limit", accounts.limits_hold, quotes, "allowed", result(lambda found, *_: found | True)),
     Fault("no cap on targets", accounts.limits_hold, risk, "capped", instead(lambda weight_EN, *_: weight_EN)),
     Fault("all may be short", accounts.limits_hold, roster, "lowest", instead(lambda *_: -1.0)),
     Fault("nothing is closed", accounts.a_close_out_leaves_nothing, env, "decide", result(keeps_what_it_holds)),
