@@ -14,6 +14,8 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Ray's workers run at the lowest priority but for this, and beside other tests on a busy machine they starve.
 os.environ.setdefault("RAY_worker_niceness", "0")
+# A Ray of 24 CPUs would start 24 processes at once, whatever is asked of it.
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 
 
 @pytest.fixture(scope="session", autouse=True)
