@@ -95,9 +95,9 @@ def _loaded(space: Space, values: Values, first: Values) -> Experiment:
 
 
 def _tried(space: Space) -> Iterator[Values]:
-    """Every cell of the grid, and every end and option with the first values of all others."""
+    """Every cell of the grid but for its seeds, and every end and option with the first values of all others."""
     for cell in space.grid():
-        yield space.filled_from(cell)
+        yield space.filled_from({key: value for key, value in cell.items() if key != "seed"})
     for key, dimension in space.dimensions.items():
         for value in probes(dimension):
             values = space.filled_from(_needed(space, key, dimension) | {key: value})
