@@ -15,8 +15,8 @@ STEPS = 16
 class Lake(ParallelEnv):
     """One skater, who sees its place, one-hot (F = 64), and moves as told; holes end the episode, and so does the goal.
 
-    Only the goal pays, 1. It is row + column steps away: 4, 9, or 14 of the 16. A random walk arrives in one of 4, of 137
-    and of 104,000 episodes.
+    Only the goal pays, 1. It is row + column steps away: 4, 9, or 14 of the 16. A random walk arrives in one of 4, 137
+    and 104,000 episodes.
     """
 
     def __init__(self, goal: tuple[int, int] = FURTHEST) -> None:

@@ -15,6 +15,7 @@ from plotly.offline import get_plotlyjs
 
 from wealtharena.evidence import convergence, figures, fold_rows, learning, limits, pareto, phase_rows, wording
 from wealtharena.evidence.actions import action_bars, budget_bars, month_table
+from wealtharena.evidence.curriculum import through_stages
 from wealtharena.evidence.files import EVALUATION, TRACKS, write_whole
 
 REPORT = "report.html"
@@ -76,6 +77,7 @@ def _context(run_dir: Path) -> dict[str, Any]:
         "actions": _actions(result, tracks) if result else {},
         "progress": None if progress is None else _progress(progress),
         "training": None if progress is None else _training(progress),
+        "curriculum": None if progress is None else through_stages(progress),
         "phases": _phases(result["phases"]) if result and "phases" in result else None,
         "walk": _walk(result["walk_forward"], run_dir) if result and "walk_forward" in result else None,
     }
