@@ -390,6 +390,11 @@ class MarketParams(Params):
         return {asset_class: names for asset_class, names in found.items() if len(names) > 1}
 
     @property
+    def above(self) -> dict[str, str]:
+        """Names of the groups above the traders -> what they are; there may be no allocator, its name is taken."""
+        return {ALLOCATOR: "allocator"} | ({} if self.risk_manager is None else {RISK: "risk manager"})
+
+    @property
     def makes_markets(self) -> bool:
         """Whether some trader quotes the assets of a panel."""
         return any(trader.makes_markets for trader in (self.traders or {}).values())

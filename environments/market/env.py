@@ -148,6 +148,21 @@ class MarketEnv(ArrayEnv):
         said = zip(self._world.traders, torch.split(self.record.voice_EM, self._world.counts, dim=1), strict=True)
         return {trader.name: voice_EA.mean(1) for trader, voice_EA in said if trader.name in sharing}
 
+    def behaviour(self) -> dict[str, dict[str, Tensor]]:
+        """What market makers and the risk manager did in the last step: group -> name -> float64 (E,).
+
+        Of a maker ``pnl``, ``captured``, ``traded`` and ``inventory`` (absolute), as shares of the capital; of the risk
+        manager the ``scale`` in force, the ``stop`` and whether it is ``resting``.
+        """
+        found = {}
+        if self._world.makers is not None:
+            found = inventory.behaviour(self._world.makers, self.record, self.params.capital)
+        if self._world.oversight is not None and self._outcome is not None:
+            _, _, orders = self._outcome()
+            if orders.watch is not None:
+                found[RISK] = orders.watch.shown()
+        return found
+
     @property
     def bar_E(self) -> Tensor:
         """The current bar of each copy: int64, an index into ``panel.dates_T``."""

@@ -35,6 +35,7 @@ from environments.market.config_reward import RewardParams
 from environments.market.execution import Fills, Quoted
 from environments.market.ledger import Book
 from environments.market.quotes import Exposure
+from environments.market.record import MarketRecord
 from environments.market.rewards import Outcome
 from environments.market.roster import Trader
 from environments.market.state import State
@@ -293,3 +294,17 @@ def paid(player: Trader, outcome: Outcome, volatility_EN: Tensor, params: Reward
         profit_EA = profit_EA / base_EA * rewards.log_ratio(gain_E1 / outcome.base_EM[:, -1:])
     risk_EA = player.params.risk_aversion / 2 * held_EA.square()
     return (params.scale * (params.profit * profit_EA - risk_EA)).to(torch.float32)
+
+
+def behaviour(makers: Makers, record: MarketRecord, capital: float) -> dict[str, dict[str, Tensor]]:
+    """Group -> what it did in a bar, as shares of the capital, summed over its assets: float64 (E,)."""
+    amounts = {
+        "pnl": record.made_EN,
+        "captured": record.captured_EN,
+        "traded": record.quoted_EN,
+        "inventory": record.inventory_EN.abs(),
+    }
+    return {
+        player.name: {name: amount_EN[:, player.assets].sum(1) / capital for name, amount_EN in amounts.items()}
+        for player in makers.players
+    }

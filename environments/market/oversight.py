@@ -65,6 +65,11 @@ class Watch(NamedTuple):
     mean: Tensor
     square: Tensor
 
+    def shown(self) -> dict[str, Tensor]:
+        """Scale in force, stop, and whether the stop rests: float64 (E,) each."""
+        columns = {"scale": self.factor, "stop": self.stop, "resting": (self.rest > 0.0).to(self.rest.dtype)}
+        return {name: column_E1.squeeze(1) for name, column_E1 in columns.items()}
+
 
 @dataclass(frozen=True)
 class Oversight:

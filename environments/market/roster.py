@@ -9,14 +9,12 @@ from datetime import date
 import numpy as np
 
 from environments.errors import DataError
-from environments.market.config import ALLOCATOR, Action, MarketParams, TraderParams
+from environments.market.config import Action, MarketParams, TraderParams
 from environments.market.config_data import DataParams
-from environments.market.config_roles import RISK
 from environments.market.feed import Listing
 from environments.market.panel import Panel, load_panel
 from environments.market.synthetic import generate
 
-ABOVE = {ALLOCATOR: "allocator", RISK: "risk manager"}
 SLACK = np.timedelta64(7, "D")  # a window may begin or end in the holidays around the data
 
 
@@ -70,10 +68,10 @@ def traders(params: MarketParams, listing: Listing) -> tuple[Trader, ...]:
     Raises:
         DataError: A class is named that the data lacks, or the data has a class nobody trades.
     """
-    for group in (ALLOCATOR, *([RISK] if params.risk_manager is not None else ())):
+    for group, what in params.above.items():
         if params.traders is None and group in listing.classes:
             raise DataError(
-                f"data: a class is called {group!r}, as the group of the {ABOVE[group]} is; rename it in asset_class, "
+                f"data: a class is called {group!r}, as the group of the {what} is; rename it in asset_class, "
                 "or name its group in traders"
             )
     given = params.traders or {name: TraderParams(asset_class=name) for name in listing.classes}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from environments.market.config import ALLOCATOR, TraderParams
+from environments.market.config_roles import RISK
 from environments.market.env import MarketEnv
 from environments.staged import StagedEnv
 from wealtharena.agents.parts import Learned, Profile
@@ -69,6 +70,8 @@ def _trader(config: Mapping[str, Any], name: str) -> TraderParams | None:
     if issubclass(env, StagedEnv):
         env, params = params["env"], list(params["stages"].values())[-1]
     if not issubclass(env, MarketEnv | SoloMarket) or name == ALLOCATOR:
+        return None
+    if name == RISK and params.get("risk_manager") is not None:
         return None
     traders = params.get("traders")
     if traders is not None and name not in traders:

@@ -22,6 +22,7 @@ from wealtharena.evidence.metrics import contribution, excess_returns, find_trad
 from wealtharena.evidence.objectives import objectives
 from wealtharena.evidence.playing import Act, Playing
 from wealtharena.evidence.recorder import Recorder
+from wealtharena.evidence.roles import DIMENSIONS, above, behaviour, role
 from wealtharena.evidence.tally import Tally
 from wealtharena.evidence.track import IntArray, Track
 from wealtharena.evidence.voices import voices
@@ -214,15 +215,20 @@ def _agents(team: Track, env: MarketEnv, name: str, tally: Tally) -> dict[str, A
     """What a group did; for a group of traders also what the assets of its class brought."""
     trader = next((trader for trader in roster.traders(env.params, env.panel) if trader.name == name), None)
     if trader is None:
-        fused = {fuser_of(asset_class): list(names) for asset_class, names in env.params.shared_classes.items()}
-        return tally.as_dict(fused.get(name, [*team.classes, "cash"]))
+        named = {fuser_of(asset_class): list(names) for asset_class, names in env.params.shared_classes.items()}
+        told = above(env, name)
+        labels = named.get(name) or DIMENSIONS.get(told.get("role", "")) or [*team.classes, "cash"]
+        return told | tally.as_dict(labels) | behaviour(team, name)
     asset = np.arange(len(team.symbols))[trader.assets]
-    owner = {"asset_class": team.classes[int(team.class_N[asset[0]])]}
-    return owner | tally.as_dict(_labels(trader)) | _books(team, asset)
+    owner = {"asset_class": team.classes[int(team.class_N[asset[0]])], **role(trader)}
+    did = behaviour(team, name) if trader.makes_markets else _books(team, asset)
+    return owner | tally.as_dict(_labels(trader)) | did
 
 
 def _labels(trader: roster.Trader) -> list[str] | None:
-    """What each action of a trader means; None for a continuous one."""
+    """What each action of a trader means; None for a continuous one of one dimension."""
+    if trader.makes_markets:
+        return DIMENSIONS["market_making"]
     if trader.kind == "trade":
         return ["Sell", "Hold", "Buy"]
     if trader.kind != "levels":

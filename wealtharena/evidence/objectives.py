@@ -7,6 +7,7 @@ from typing import Any
 
 from environments.market import roster
 from environments.market.config import ALLOCATOR
+from environments.market.config_roles import RISK
 from environments.market.env import MarketEnv
 from environments.market.rewards import weights
 from wealtharena.evidence.track import Track
@@ -37,6 +38,10 @@ def _means(track: Track, columns: slice) -> dict[str, float]:
 def _paid_for(env: MarketEnv) -> Mapping[str, slice]:
     """The columns of what each group is paid for."""
     traders = roster.traders(env.params, env.panel)
-    paid = {trader.name: PORTFOLIO if trader.params.paid == "portfolio" else trader.assets for trader in traders}
+    paid = {
+        trader.name: PORTFOLIO if trader.params.paid == "portfolio" else trader.assets
+        for trader in traders
+        if not trader.makes_markets  # paid for what is no column: see ``inventory.paid``
+    }
     paid |= {fuser.name: PORTFOLIO if fuser.whole else fuser.assets for desk in env.desks if (fuser := desk.fuser)}
-    return paid if env.params.allocator is None else {**paid, ALLOCATOR: PORTFOLIO}
+    return paid | {name: PORTFOLIO for name in (ALLOCATOR, RISK) if name in env.groups}

@@ -34,6 +34,7 @@ class Recorder:
         self._budget_ETK[..., -1] = 1.0
         self._objectives: dict[str, npt.NDArray[np.float64]] = {}
         self._voices: dict[str, npt.NDArray[np.float64]] = {}
+        self._behaviour: dict[tuple[str, str], npt.NDArray[np.float64]] = {}
         self._bound: dict[str, npt.NDArray[np.bool_]] = {}
         self._ended_E = np.zeros(copies, dtype=bool)
         self._step = 0
@@ -55,6 +56,10 @@ class Recorder:
         for name, value_EM in self._env.objectives().items():
             sum_EM = self._objectives.setdefault(name, np.zeros(value_EM.shape))
             sum_EM[going] += _array(value_EM)[going]
+        for group, did in self._env.behaviour().items():
+            for name, value_E in did.items():
+                sum_E = self._behaviour.setdefault((group, name), np.zeros(value_E.shape))
+                sum_E[going] += _array(value_E)[going]
         for name, voice_E in self._env.voices().items():
             sum_E = self._voices.setdefault(name, np.zeros(voice_E.shape))
             sum_E[going] += _array(voice_E)[going]
@@ -80,6 +85,7 @@ class Recorder:
                 class_N=panel.class_N,
                 objectives={name: sum_EM[copy] for name, sum_EM in self._objectives.items()},
                 voices={name: float(sum_E[copy]) for name, sum_E in self._voices.items()},
+                behaviour={key: float(sum_E[copy]) for key, sum_E in self._behaviour.items()},
                 bound={name: bound_ET[copy] for name, bound_ET in self._bound.items()},
                 **self._of(copy),
             )

@@ -42,6 +42,7 @@ class Track:
         restarts: Step at which the track begins anew, all in cash -> the bar at which that step began, which is not the
             one before it: time between the two passed outside of the track. Several tests that are chained have them.
         bound: Limit of risk -> (T,) whether it bound at the decision before the bar; empty of baselines.
+        behaviour: Group and name of what ``MarketEnv.behaviour`` tells of it -> its sum over the bars.
         voices: Trader that shares its class -> how much it was heard, mean over its assets, its sum over the bars.
         objectives: Objective of the reward -> its sum over the bars, (N + 1,): each asset on its sleeve, the portfolio.
     """
@@ -62,6 +63,7 @@ class Track:
     restarts: Mapping[int, np.datetime64] = field(default_factory=dict)
     objectives: Mapping[str, FloatArray] = field(default_factory=dict)
     voices: Mapping[str, float] = field(default_factory=dict)
+    behaviour: Mapping[tuple[str, str], float] = field(default_factory=dict)
     bound: Mapping[str, BoolArray] = field(default_factory=dict)
 
     @cached_property

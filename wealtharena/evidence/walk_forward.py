@@ -120,6 +120,7 @@ def _chained(tracks: Sequence[Track]) -> Track:
         nav=np.concatenate([first.nav[:1], *(track.nav[1:] for track in scaled)]),
         budget_TK=_joined([track.budget_TK for track in tracks]),
         objectives={name: sum((track.objectives[name] for track in tracks), nothing) for name in first.objectives},
+        behaviour={key: sum(track.behaviour[key] for track in tracks) for key in first.behaviour},
         voices={name: sum(track.voices[name] for track in tracks) for name in first.voices},
         bound={name: np.concatenate([track.bound[name] for track in tracks]) for name in first.bound},
         restarts={int(step): track.dates[0] for step, track in zip(steps, tracks[1:], strict=False)},

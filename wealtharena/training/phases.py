@@ -162,9 +162,11 @@ class _Planner:
             raise self._fault((index, "kind"), rule, phase.kind)
         if phase.frozen is not None:
             raise self._fault((index, "frozen"), "must be left out of an individual phase: every trader learns in it")
-        if ALLOCATOR in phase.members:
-            rule = "the allocator takes no part in an individual phase, where budgets are fixed; leave it out"
-            raise self._fault((index, "members", ALLOCATOR), rule)
+        assert isinstance(self._experiment.params, MarketParams)
+        for name, what in self._experiment.params.above.items():
+            if name in phase.members:
+                rule = f"the {what} takes no part in an individual phase, where each trader is alone; leave it out"
+                raise self._fault((index, "members", name), rule)
         if phase.parallel > 1 and (spec.sampling.runners or spec.learning.learners):
             rule = (
                 "must be 1 with sampling.runners or learning.learners: trainings at the same time have one process each"
@@ -220,8 +222,8 @@ class _Planner:
 
 def _traders(experiment: Experiment) -> tuple[str, ...]:
     assert isinstance(experiment.params, MarketParams)
-    traders = experiment.params.traders
-    return tuple(name for name in experiment.groups if (name != ALLOCATOR if traders is None else name in traders))
+    traders, above = experiment.params.traders, experiment.params.above
+    return tuple(name for name in experiment.groups if (name not in above if traders is None else name in traders))
 
 
 def _alone(experiment: Experiment, name: str, spec: ExperimentSpec, algorithm: Algorithm) -> Experiment:
