@@ -26,7 +26,8 @@ def rewards_add_up(make: Make, seed: int) -> None:
     """2. An episode's rewards of the allocator (profit alone) add up to log(final / initial), last step included."""
     rng = np.random.default_rng(seed)
     scale, every = float(rng.uniform(0.5, 100)), int(rng.integers(1, 5))
-    env = world(make, seed, allocator={"every": every}, reward={"profit": 1, "scale": scale})
+    alone = {"allocator": {"every": every}, "coordination": None}
+    env = world(make, seed, **alone, reward={"profit": 1, "scale": scale})
     total_E = torch.zeros(env.num_envs, dtype=torch.float64)
     size_E, solvent_E = torch.zeros_like(total_E), torch.ones(env.num_envs, dtype=torch.bool)
     for step in played(env, seed, steps=60):

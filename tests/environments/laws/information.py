@@ -114,11 +114,12 @@ def nothing_hidden_acts(make: Make, seed: int) -> None:
     panel = panel_of(frame(seed))
     given = params(seed, panel.classes)
     given["traders"] = {name: given["traders"][name] for name in panel.classes}
+    given["fusion"] = {}
     given["costs"] = {name: {"spread_bps": 30, "commission_bps": 9, "impact": 0} for name in panel.classes}
     given |= {"horizon": None, "reward": {**given["reward"], "drawdown": 0}}
     env, other = (make(panel, COPIES, **given) for _ in range(2))
     _wander(env, seed, int(rng.integers(1, 20)))
-    every = 1 if env.params.allocator is None else env.params.allocator.every
+    every = env.params.budgets_every
     other.reset(seed=seed + 1)
     other.set_state(_with_another_past(env.get_state(), every, rng))
     for i in range(6):

@@ -133,7 +133,8 @@ def _in_shares(seed: int, rng: np.random.Generator, actions: tuple[str, ...] = (
         }
         for name in given["data"]["simulation"]["classes"]
     }
-    return {"sizing": "shares", "allocator": None, "traders": traders, "risk": {**given["risk"], **WIDE}}
+    alone = {"allocator": None, "coordination": None, "fusion": {}}
+    return {"sizing": "shares", **alone, "traders": traders, "risk": {**given["risk"], **WIDE}}
 
 
 def a_signal_of_one_is_the_size(seed: int) -> None:
@@ -168,7 +169,7 @@ def _asked(trader: Any, action_EA: Tensor, held_EA: Tensor) -> Tensor:
 def limits_hold(seed: int) -> None:
     """In shares nobody holds more than its size, or is short where that is off; what is added stays within the cap."""
     risk = {**params(seed)["risk"], "max_position": float(np.random.default_rng([seed, 11]).uniform(0.001, 0.03))}
-    env = world(seed, sizing="shares", allocator=None, risk=risk)
+    env = world(seed, sizing="shares", allocator=None, coordination=None, risk=risk)
     size_N = env._world.sizing.size_N
     shorting = env.params.risk.shorting
     short_N = per_asset(env, {name: shorting is None or name in shorting for name in env.params.costs})
@@ -195,8 +196,8 @@ def the_horizon_ends_as_it_says(seed: int) -> None:
     env = world(seed)
     horizon, finite = env.params.horizon, env.params.finite
     seen = {name: columns.index("time_left") for name, columns in env.feature_names.items() if "time_left" in columns}
-    plain = {trader.name for trader in env._world.traders if trader.params.observe is None} | {"allocator"}
-    assert (seen.keys() == plain & env.groups.keys()) if finite else not seen
+    choosy = {trader.name for trader in env._world.traders if trader.params.observe is not None}
+    assert (seen.keys() == env.groups.keys() - choosy) if finite else not seen
     for step in played(env, seed):
         bar_E, transition = step.record.bar_E, step.transition
         over_E, ruined_E = bar_E == horizon, step.record.nav_E <= RUIN * env.params.capital

@@ -165,8 +165,10 @@ def _symmetric(seed: int) -> dict[str, Any]:
         if name in classes
     }
     if given["sizing"] == "weights":
-        given |= {"sizing": "shares", "allocator": None}
+        given |= {"sizing": "shares", "allocator": None, "coordination": None}
     terms = {name: entry for name, entry in given["reward"]["terms"].items() if name not in BY_VALUE}
+    if given["fusion"]["kind"] == "neural":
+        given |= {"fusion": {"kind": "mean"}}  # a fuser's action has no mirror image
     return given | {
         "traders": traders,
         "reward": {**given["reward"], "terms": terms},

@@ -15,7 +15,7 @@ from environments.market.config import MarketParams
 from environments.market.env import MarketEnv
 from environments.market.processes.base import Process
 from environments.market.record import MarketRecord
-from tests.environments.laws.worlds import terms
+from tests.environments.laws.worlds import coordination, fusion, terms
 from tests.environments.markets import FREE, random_actions
 
 COPIES = 3
@@ -47,7 +47,7 @@ def params(seed: int) -> dict[str, Any]:
     sizes = [int(rng.integers(1, 4)) for _ in names]
     shorting = None if rng.random() < 0.6 else [name for name in names if rng.random() < 0.5]
     finite = bool(rng.random() < 0.5)
-    return {
+    given: dict[str, Any] = {
         "data": {
             "simulation": {
                 "classes": {
@@ -78,6 +78,9 @@ def params(seed: int) -> dict[str, Any]:
             "scale": float(rng.choice([1, 100])),
         },
     }
+    if in_shares:
+        return given | fusion(seed, given)
+    return given | fusion(seed, given) | coordination(seed, given, names)
 
 
 def process(rng: np.random.Generator, assets: int, *, geometric: bool) -> dict[str, Any]:

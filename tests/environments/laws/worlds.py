@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -112,7 +112,6 @@ def params(seed: int, classes: tuple[str, ...]) -> dict[str, Any]:
         "traders": traders,
         "allocator": None if rng.random() < 0.2 else allocator,
         "features": features(seed, classes),
-        "fusion": {"half_life": float(rng.uniform(1, 60)), "temperature": float(rng.choice([0.01, 0.1, 1]))},
         "risk": {
             "max_position": float(rng.uniform(0.1, 1)),
             "max_class": float(rng.uniform(0.2, 1.5)),
@@ -131,7 +130,54 @@ def params(seed: int, classes: tuple[str, ...]) -> dict[str, Any]:
         },
     }
     given["risk"] |= guards(seed, given["warmup"])
-    return given
+    return given | fusion(seed, given) | coordination(seed, given, classes)
+
+
+def coordination(seed: int, given: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+    """Who divides the capital, of every kind, often as a market is without such a section."""
+    rng = np.random.default_rng([seed, 6])
+    half_life, observe = float(rng.uniform(1, 20)), bool(rng.random() < 0.7)
+    equal = 1 / len(classes)
+    budgets = (
+        {"kind": "fixed"},
+        {"kind": "fixed", "shares": {name: float(rng.uniform(0.1, 1)) * equal for name in classes}},
+        {
+            "kind": "performance",
+            "every": int(rng.integers(1, 5)),
+            "temperature": float(rng.choice([0.01, 0.1, 1])),
+            "floor": float(rng.uniform(0, 0.8)) * equal,
+            "ceiling": equal + float(rng.random()) * (1 - equal),
+            "cash": float(rng.choice([0, 0.1])),
+        },
+    )
+    kinds: tuple[dict[str, Any] | None, ...] = (
+        None,
+        {"kind": "hierarchical"},
+        *({"kind": "decentralized", "budgets": rule} for rule in budgets),
+        {"kind": "centralized", "gross": float(rng.uniform(0.2, 1)) * min(1.0, given["risk"]["max_gross"])},
+    )
+    kinds = (None, *kinds) if given["allocator"] is not None else (None, *kinds[2:])
+    chosen = kinds[int(rng.integers(len(kinds)))]
+    if chosen is None:
+        return {}
+    common = {"coordination": {**chosen, "half_life": half_life, "observe": observe}}
+    return common if chosen["kind"] == "hierarchical" else {**common, "allocator": None}
+
+
+def fusion(seed: int, given: Mapping[str, Any]) -> dict[str, Any]:
+    """How several traders of a class are heard, of every kind."""
+    rng = np.random.default_rng([seed, 7])
+    covered = [trader["asset_class"] for trader in given["traders"].values()]
+    half_life = float(rng.uniform(1, 60))
+    voting = {"threshold": float(rng.choice([0, 0.3])), "quorum": int(rng.integers(1, 3))}
+    kinds: list[dict[str, Any]] = [
+        {"kind": "mean"},
+        {"kind": "weighted", "half_life": half_life, "temperature": float(rng.choice([0.01, 0.1, 1]))},
+        {"kind": "voting", **voting, "tie": str(rng.choice(["flat", "hold"]))},
+    ]
+    if len(set(covered)) < len(covered):
+        kinds.append({"kind": "neural", "half_life": half_life, "sharpness": float(rng.uniform(0.5, 6))})
+    return {"fusion": kinds[int(rng.integers(len(kinds)))]}
 
 
 def features(seed: int, classes: tuple[str, ...]) -> str | dict[str, list[str]]:
