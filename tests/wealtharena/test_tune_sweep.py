@@ -155,7 +155,7 @@ def test_the_ablation(tmp_path: Path, local_ray: None) -> None:
     )
     assert made.tune.compare is not None
     assert summary["ran"] == 8
-    content = compare_trials(made.tune.compare, folder, summary)
+    content = compare_trials(made.tune.compare, folder, summary, at_once=1)
     (setting,) = content["settings"]
     assert (content["score"], content["judged"], setting["setting"]) == ("Sharpe ratio", 8, "planted")
     assert [row["dimension"] for row in setting["dimensions"]] == ["coordination", "fusion"]

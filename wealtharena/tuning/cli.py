@@ -64,7 +64,7 @@ def tune_command(
             run_sweep(sweep, folder, [view], resume=resume)
             summary = summarise(sweep, folder)
             if sweep.tune.compare is not None:
-                compare_trials(sweep.tune.compare, folder, summary)
+                compare_trials(sweep.tune.compare, folder, summary, at_once=sweep.tune.concurrency)
         _conclude(console, folder, summary)
     if summary["unfinished"] and sweep.tune.time_budget is None:
         raise typer.Exit(INTERRUPTED)

@@ -22,6 +22,7 @@ from wealtharena.evidence.files import write_json
 from wealtharena.experiment import load_experiment
 from wealtharena.spec_tune import CompareSpec
 from wealtharena.training.assess import Subject, assess
+from wealtharena.training.resources import of_the_cluster
 from wealtharena.training.run_dir import RunDir
 from wealtharena.tuning.folder import SweepDir
 from wealtharena.tuning.log import FAILED
@@ -34,9 +35,18 @@ Scores = Mapping[Cell, Mapping[str, float]]
 """Values of all dimensions compared -> repetition -> score."""
 
 
-def compare_trials(compare: CompareSpec, folder: SweepDir, summary: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Judges every trial on its test data, and writes comparison.json; returns what it holds."""
-    judged, keys = _judged(folder, summary), compare.dimensions
+def compare_trials(
+    compare: CompareSpec, folder: SweepDir, summary: Mapping[str, Any], *, at_once: int | None
+) -> Mapping[str, Any]:
+    """Judges every trial on its test data, and writes comparison.json; returns what it holds.
+
+    Args:
+        compare: What is compared.
+        folder: Of the sweep.
+        summary: What ``summarise`` gave.
+        at_once: Most trials that are judged at the same time; None: as many as there are CPUs.
+    """
+    judged, keys = _judged(folder, summary, at_once or int(of_the_cluster().get("CPU", 1))), compare.dimensions
     content = {
         "score": "Sharpe ratio" if any(found["kind"] == "market" for found in judged.values()) else "episode return",
         "judged": len(judged),
@@ -49,14 +59,16 @@ def compare_trials(compare: CompareSpec, folder: SweepDir, summary: Mapping[str,
     return content
 
 
-def _judged(folder: SweepDir, summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The evaluation of each trial that did not fail, several at a time."""
+def _judged(folder: SweepDir, summary: Mapping[str, Any], at_once: int) -> dict[str, Mapping[str, Any]]:
+    """The evaluation of each trial that did not fail, several at a time: each of them keeps a process busy."""
     judge = ray.remote(num_cpus=1)(_judge)
-    found = {}
+    found: dict[str, Any] = {}
     for trial in summary["trials"]:
         checkpoint = checkpoint_of(folder, trial["name"])
         if trial["status"] != FAILED and checkpoint is not None:
             path = str(folder.trial(trial["name"]).path.resolve())
+            if len(found) >= at_once:
+                ray.wait(list(found.values()), num_returns=len(found) - at_once + 1)
             found[trial["name"]] = judge.remote(os.getcwd(), path, str(checkpoint.resolve()))
     return dict(zip(found, ray.get(list(found.values())), strict=True))
 
