@@ -152,7 +152,7 @@ class MarketParams(Params):
         sizing: Positions are ``weights`` (shares of the portfolio's value) or numbers of ``shares``.
         features: What traders see of prices: see ``config_features``.
         fusion: How the signals of several traders of one class become one.
-        risk: Caps on targets.
+        risk: Limits on what signals hold and on targets.
         costs: Class -> costs; what a class leaves out keeps the class's default.
         linear_impact: Beside the square-root impact of ``costs``.
         limit_orders: How quotes are filled; needed by traders whose action is ``quotes``.
