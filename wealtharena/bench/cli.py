@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,12 +10,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from wealtharena.bench import samples, samples_rows, scaling, throughput
+from wealtharena.bench import curriculum, samples, samples_rows, scaling, throughput
 from wealtharena.bench.cases import chosen
 from wealtharena.bench.optimum import document, run
 from wealtharena.bench.plot import write_plot
 from wealtharena.bench.sheets import Document, Sheet, machine_line, scaling_sheets, throughput_sheets
-from wealtharena.bench.table import optimum_table, progress, sheet_table
+from wealtharena.bench.table import curriculum_table, optimum_table, progress, sheet_table
 from wealtharena.bench.timing import machine
 from wealtharena.console import Verbose, one_line_errors
 from wealtharena.errors import UserError
@@ -129,6 +130,37 @@ def samples_command(
             console.print(f"Written: {json_file}", soft_wrap=True, highlight=False)
     if not all(row["passed"] for row in content["rows"] if row["required"] is not None):
         raise typer.Exit(TARGET_MISSED)
+
+
+@bench_app.command("curriculum")
+def curriculum_command(
+    seeds: Annotated[int, typer.Option(min=2, max=MOST_SEEDS, help="Trainings of each way, from different seeds.")] = 5,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write the figures here; what it holds already is not done again."),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Few steps.")] = False,
+    parallel: Parallel = None,
+    verbose: Verbose = False,
+) -> None:
+    """Hold a curriculum against all stages at once and the last stage alone, after equally many steps.
+
+    [bold]Example[/bold]
+
+    wealtharena bench curriculum --json curriculum.json
+    """
+    console, ended = Console(), list[curriculum.Trained]()
+    with one_line_errors(verbose):
+        there = json.loads(json_file.read_text(encoding="utf-8")) if json_file and json_file.exists() else {}
+        known = curriculum.known_of(there, seeds=seeds, quick=quick)
+        with ray_session():
+            for one in curriculum.run(seeds=seeds, quick=quick, parallel=parallel, known=known):
+                ended.append(one)
+                console.print(f"{one.way}, seed {one.seed}: {one.share:.1%} of the optimum", highlight=False)
+                content = curriculum.document(ended, quick=quick)
+                if json_file:  # after each training: what was measured outlives an interruption
+                    write_json(json_file, content)
+        console.print(curriculum_table(content["rows"]))
 
 
 @bench_app.command("throughput")

@@ -62,6 +62,36 @@ def sheet_table(sheet: Sheet) -> Table:
     return table
 
 
+def curriculum_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """A row for each way to the last stage.
+
+    Args:
+        rows: Of ``curriculum.document``.
+    """
+    caption = (
+        "Shares of the optimum on the last stage, means over the seeds with Student's 95% intervals; gains by seed."
+    )
+    table = Table("way", box=SIMPLE_HEAD, caption=Text(caption))
+    for title in ("share", "95%", "gain, points", "95%", "seeds", "steps"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        known = "gain" in row
+        gain = (f"{100 * row['gain']:+.1f}", _points(row["gain_low"], row["gain_high"])) if known else ("", "")
+        table.add_row(
+            row["way"],
+            f"{row['share']:.1%}",
+            _points(row["share_low"], row["share_high"]),
+            *gain,
+            str(row["seeds"]),
+            f"{row['env_steps']:,}",
+        )
+    return table
+
+
+def _points(low: float, high: float) -> str:
+    return f"{100 * low:.1f} to {100 * high:.1f}"
+
+
 def _cells(row: Mapping[str, Any], *, wide: bool) -> Sequence[str]:
     return (
         row["case"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -89,15 +89,21 @@ class Judge:
         return shares
 
 
-def run_trial(case: Case, plan: Plan, seed: int) -> Outcome:
+def run_trial(case: Case, plan: Plan, seed: int, build: Callable[[], Team] | None = None) -> Outcome:
     """Trains a team and tries it.
 
     Evaluation draws other numbers than training, and at the end others than on the way.
+
+    Args:
+        case: What is learnt.
+        plan: For how long.
+        seed: Of the training.
+        build: Makes the team; None: on the problem of the case as it is.
     """
     torch.set_num_threads(1)
     on_the_way = Judge(case.problem, copies=plan.copies, seed=FIRST_SEED - 2 * seed)
     at_the_end = Judge(case.problem, copies=plan.final_copies, seed=FIRST_SEED - 2 * seed - 1)
-    team = _build(case, plan, seed)
+    team = build() if build else _build(case, plan, seed)
     try:
         curves, env_steps, seconds = _train(team, plan, on_the_way)
         shares = at_the_end.shares(greedy(team))
@@ -107,14 +113,18 @@ def run_trial(case: Case, plan: Plan, seed: int) -> Outcome:
 
 
 def _build(case: Case, plan: Plan, seed: int) -> Team:
-    config = (
+    params = case.problem.params().model_dump()
+    return team_config(case, plan.env_steps, seed).environment(env=MarketEnv, env_config=params).build_algo()
+
+
+def team_config(case: Case, env_steps: int, seed: int) -> TeamConfig:
+    """The members of a case and how they sample, without an environment."""
+    return (
         TeamConfig()
-        .environment(env=MarketEnv, env_config=case.problem.params().model_dump())
-        .team(case.team(plan.env_steps))
+        .team(case.team(env_steps))
         .env_runners(num_envs_per_env_runner=case.copies, rollout_fragment_length=case.fragment)
         .debugging(seed=seed)
     )
-    return config.build_algo()
 
 
 def _train(team: Team, plan: Plan, judge: Judge) -> tuple[dict[str, tuple[Point, ...]], int, float]:
