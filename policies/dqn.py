@@ -48,7 +48,13 @@ class DQN(Algorithm):
     catalog = QCatalog
     networks = ("mlp", "conv", "gru", "transformer", "attention")
     settled = Algorithm.settled | SETTLED | {"dueling"}
-    metrics: ClassVar[Mapping[str, str]] = {"qf_loss": "q_loss", "qf_mean": "q_mean", "total_loss": "loss"}
+    metrics: ClassVar[Mapping[str, str]] = {
+        "qf_loss": "q_loss",
+        "qf_mean": "q_mean",
+        "qf_min": "q_min",
+        "qf_max": "q_max",
+        "total_loss": "loss",
+    }
 
     params: DQNParams
 

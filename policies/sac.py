@@ -52,6 +52,8 @@ class SAC(Algorithm):
         "policy_loss": "policy_loss",
         "qf_loss": "q_loss",
         "qf_mean": "q_mean",
+        "qf_min": "q_min",
+        "qf_max": "q_max",
         "alpha_value": "temperature",
         "total_loss": "loss",
     }

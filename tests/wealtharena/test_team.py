@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 OWN_METRICS = {
     "p": {"policy_loss", "value_loss", "entropy"},
     "a": {"policy_loss", "value_loss", "entropy"},
-    "d": {"q_loss", "q_mean", "epsilon"},
-    "s": {"policy_loss", "q_loss", "q_mean", "temperature"},
+    "d": {"q_loss", "q_mean", "q_min", "q_max", "epsilon"},
+    "s": {"policy_loss", "q_loss", "q_mean", "q_min", "q_max", "temperature"},
     "slow": {"policy_loss", "value_loss", "entropy"},
 }
 
