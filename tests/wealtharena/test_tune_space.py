@@ -1,6 +1,7 @@
 """The space of a sweep: what trials it makes, and what is refused before the first of them."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,18 @@ def refused(space: dict[str, Any], **more: Any) -> str:
     with pytest.raises(UserError) as caught:
         sweep(space, **more)
     return str(caught.value)
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_sweep_of_the_readme(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```yaml\n(# sweep\.yaml\n.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    (tmp_path / "sweep.yaml").write_text(block)
+    made = sweep_of(read_document(str(tmp_path / "sweep.yaml")))
+    assert made.count == 4
+    assert isinstance(made.tune.scheduler, AshaSpec)
+    assert last_rung(made.tune.scheduler, made.experiment.spec.stop) == 20
 
 
 # ---- what trials there are
