@@ -18,7 +18,11 @@ from wealtharena.document import read_document
 from wealtharena.errors import UserError
 from wealtharena.experiment import load_experiment
 from wealtharena.training.metrics_log import read_rows
+from wealtharena.training.progress import Progress
 from wealtharena.training.resources import placement
+from wealtharena.training.run_dir import RunDir
+from wealtharena.training.stopping import StopSignal
+from wealtharena.training.train import train
 from wealtharena.tuning.check import Sweep, sweep_of
 from wealtharena.tuning.comparison import compare_trials
 from wealtharena.tuning.folder import SweepDir
@@ -37,6 +41,10 @@ TINY = [
 SWEEP = GAME.replace("iterations: 4", "iterations: 12") + (
     "tune: {trials: 1, concurrency: 1, metric: left/episode_return, space: {seed: {grid: [0, 1, 2]}}}\n"
 )
+
+
+class Unseen:
+    def update(self, progress: Progress, done: float) -> None: ...
 
 
 def swept(config: str, folder: Path, *overrides: str) -> tuple[Sweep, SweepDir, dict[str, Any]]:
@@ -183,6 +191,13 @@ def test_many_gpus_are_asked_for_and_the_rest_of_it_runs() -> None:
     experiment = load_experiment(path)
     assert placement(experiment, there) == "4 families at the same time, on 1 GPU, in 1 processes each"
     assert experiment.spec.sampling.runners + 1 <= there["CPU"]
+
+
+def test_what_many_gpus_train_is_trained_here_too(tmp_path: Path) -> None:
+    here = ["sampling={runners: 0, envs_per_runner: 4, fragment: 16}", "learning={learners: 0}", "stop={iterations: 2}"]
+    experiment = load_experiment(str(ROOT / "tune_configs/multi_node_gpu.yaml"), here)
+    outcome = train(experiment, RunDir(tmp_path), view=Unseen(), stop=StopSignal(lambda: None))
+    assert outcome.mark.iteration == 2
 
 
 # ---- how trials end
