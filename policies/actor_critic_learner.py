@@ -10,7 +10,6 @@ P members of one shape, B rows of a minibatch, N parameters of a member.
 from __future__ import annotations
 
 import abc
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -26,8 +25,6 @@ from policies.learner_options import OptionsLearner
 from policies.minibatches import minibatches
 from policies.seen import DECIDED
 from policies.stack import StackedActorCritic, stackable
-
-_logger = logging.getLogger(__name__)
 
 Rows = Mapping[str, Tensor]
 
@@ -155,11 +152,11 @@ class ActorCriticLearner(OptionsLearner):
         order = list(zip(*(self._order(name, count, rows) for name in stack.names), strict=True))
         accumulate = self._options.accumulate
         *steps, last = [order[begun : begun + accumulate] for begun in range(0, len(order), accumulate)]
-        for step in steps:
-            self._step(stack, rows, step, count)
+        norms = [self._step(stack, rows, step, count) for step in steps]
         named = zip(stack.names, batches, last[-1], strict=True)
         losses = {name: self._report(name, _taken_alone(rows, index)) for name, rows, index in named}
-        self._log_norms(stack.names, self._step(stack, rows, last, count))
+        norms.append(self._step(stack, rows, last, count))
+        self._log_norms(stack.names, torch.stack(norms, dim=1))
         return losses
 
     def _stacked_rows(self, names: Sequence[str], batches: Sequence[Rows], count: int) -> Rows:
@@ -179,7 +176,10 @@ class ActorCriticLearner(OptionsLearner):
         return minibatches(count, epochs=plan.epochs, size=size, seed=plan.seeds[name], device=self._device)
 
     def _step(self, stack: _Stack, rows: Rows, step: Sequence[Sequence[Tensor]], count: int) -> Tensor:
-        """One gradient step of each member, on all rows of some minibatches; the norms of their gradients, (P,)."""
+        """One gradient step of each member, on all rows of some minibatches; the norms of their gradients, (P,).
+
+        A member whose gradient is not finite makes no step: its weights and its optimiser stay as they are.
+        """
         whole = sum(len(index[0]) for index in step)
         gradient_PN = total(
             [self._gradient(stack, _taken(rows, index, count), weight=len(index[0]) / whole) for index in step]
@@ -187,8 +187,8 @@ class ActorCriticLearner(OptionsLearner):
         if self.distributed:
             average([gradient_PN])
         norm_P = clip_each(gradient_PN, self.config.grad_clip)
-        for row, gradient_N in zip(stack.networks.rows, gradient_PN, strict=True):
-            row.grad = gradient_N
+        for row, gradient_N, finite in zip(stack.networks.rows, gradient_PN, norm_P.isfinite().tolist(), strict=True):
+            row.grad = gradient_N if finite else None
         self._optimizer.step()
         return norm_P
 
@@ -208,11 +208,11 @@ class ActorCriticLearner(OptionsLearner):
                 rows, fwd_out = _decided(_by_decision(rows, 0)), _decided({**fwd_out, DECIDED: rows[DECIDED].flatten()})
             return self.compute_loss_for_module(module_id=name, config=self.config, batch=rows, fwd_out=fwd_out)
 
-    def _log_norms(self, names: Sequence[str], norm_P: Tensor) -> None:
-        for name, norm in zip(names, norm_P, strict=True):
-            self.metrics.log_value((name, "gradients_default_optimizer_global_norm"), norm, window=1)
-            if not torch.isfinite(norm):
-                _logger.warning("the gradient of '%s' is not finite: it was taken for zero", name)
+    def _log_norms(self, names: Sequence[str], norm_PS: Tensor) -> None:
+        """Of all S steps of an update: the norms in the last one, and how many were skipped."""
+        for name, norm_S in zip(names, norm_PS, strict=True):
+            self.metrics.log_value((name, "gradients_default_optimizer_global_norm"), norm_S[-1], window=1)
+            self._log_steps(name, norm_S.isfinite())
 
 
 def _taken(rows: Rows, index: Sequence[Tensor], count: int) -> Rows:

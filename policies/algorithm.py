@@ -22,6 +22,7 @@ from torch import Tensor
 
 from policies.encoders import NETWORK
 from policies.errors import MemberError
+from policies.learner_options import SKIPPED_UPDATES
 from policies.networks import Mlp, Network
 from policies.rollout import Rollout
 
@@ -173,7 +174,7 @@ class Algorithm(abc.ABC):
 
     def shown_metrics(self, action_space: gym.Space[Any]) -> tuple[str, ...]:
         """The names of all figures that training logs of a group that learns with it."""
-        return (EPISODE_RETURN, *self.metrics.values(), *self.gauges(0), *action_names(action_space))
+        return (EPISODE_RETURN, *self.metrics.values(), SKIPPED_UPDATES, *self.gauges(0), *action_names(action_space))
 
     def module_spec(
         self, observation_space: gym.Space[Any], action_space: gym.Space[Any], *, inference_only: bool

@@ -1,4 +1,4 @@
-"""What happens to a gradient between the backward pass and the optimiser: averaged over Learners, clipped.
+"""What happens to a gradient between the backward pass and the optimiser: averaged over Learners, clipped, or refused.
 
 P members or networks, N parameters of each.
 """
@@ -26,13 +26,12 @@ def average(gradients: Sequence[Tensor]) -> None:
 
 
 def clip_each(gradient_PN: Tensor, largest: float | None) -> Tensor:
-    """Scales each row, in place, to a norm of at most ``largest``, as RLlib does; one that is not finite to zero.
+    """Scales each row, in place, to a norm of at most ``largest``, as RLlib does.
 
     Returns:
-        The norms before, (P,).
+        The norms before, (P,). No step is to be made along a row whose norm is not finite.
     """
     norm_P = torch.linalg.vector_norm(gradient_PN, dim=1)
     if largest is not None:
         gradient_PN *= (largest / (norm_P + 1e-6).clamp(min=largest)).unsqueeze(1)
-    gradient_PN.nan_to_num_(posinf=0.0, neginf=0.0)
     return norm_P

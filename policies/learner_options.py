@@ -8,10 +8,14 @@ from typing import Any, Literal, Self
 
 import torch
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from torch import Tensor
 
 from policies.annealing import AnnealedLearner
 
 Precision = Literal["float32", "bf16"]
+
+UPDATES, SKIPPED_UPDATES = "updates", "skipped_updates"
+"""Metrics of a Learner: a member's gradient steps since the last report, and those not made for want of a gradient."""
 
 
 @dataclass(frozen=True)
@@ -55,3 +59,14 @@ class OptionsLearner(AnnealedLearner):
     def _autocast(self) -> AbstractContextManager[Any]:
         """Where networks are computed."""
         return self._options.autocast(self._device)
+
+    def _log_steps(self, name: str, sound_S: Tensor) -> None:
+        """Counts a member's gradient steps, and those skipped: whose gradient was NaN or infinite.
+
+        Several Learners make each step together: the first one counts it.
+        """
+        if self.distributed and torch.distributed.get_rank():
+            return
+        sound = int(sound_S.sum())
+        self.metrics.log_value((name, UPDATES), len(sound_S), reduce="sum")
+        self.metrics.log_value((name, SKIPPED_UPDATES), len(sound_S) - sound, reduce="sum")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import abc
 import itertools
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -28,8 +27,6 @@ from policies.stack import StackedParameters
 
 DISCOUNT = "discount"
 """A column of our own, (B,): what the value of the next observation counts; 0 where the episode ended."""
-
-_logger = logging.getLogger(__name__)
 
 Rows = Mapping[str, Tensor]
 
@@ -200,8 +197,7 @@ class ReplayLearner(OptionsLearner):
             if number == self._plan.updates:
                 loss = self._report(name, rows, out)
             norms.append(self._step(name, [total(each) for each in zip(*parts, strict=True)]))
-            networks.follow(self.config.tau)
-        self._log_norms(name, norms)
+        self._log_norms(name, torch.stack(norms))
         return loss
 
     def _noise(self) -> Noise:
@@ -222,16 +218,22 @@ class ReplayLearner(OptionsLearner):
         return (_decided(dict(zip(apart, columns, strict=True))) for columns in zip(*apart.values(), strict=True))
 
     def _step(self, name: str, gradients: Sequence[Tensor]) -> Tensor:
-        """One step of each optimiser of a member; the norms of their gradients, in their order."""
+        """One step of each optimiser of a member, and of its targets; the norms of the gradients, in their order.
+
+        If one of them is not finite, none of the networks changes, and no optimiser.
+        """
         if self.distributed:
             average(gradients)
-        norms = []
-        for optimised, gradient_PN in zip(self._networks[name].optimised, gradients, strict=True):
-            norms.append(clip_each(gradient_PN, self.config.grad_clip))
+        norms = torch.cat([clip_each(gradient_PN, self.config.grad_clip) for gradient_PN in gradients])
+        if not norms.isfinite().all():
+            return norms
+        networks = self._networks[name]
+        for optimised, gradient_PN in zip(networks.optimised, gradients, strict=True):
             for optimizer, row, gradient_N in zip(optimised.names, optimised.parameters.rows, gradient_PN, strict=True):
                 row.grad = gradient_N
                 self.get_optimizer(name, optimizer).step()
-        return torch.cat(norms)
+        networks.follow(self.config.tau)
+        return norms
 
     def _report(self, name: str, rows: Rows, out: Outputs) -> Tensor:
         """The loss of a minibatch by RLlib's own road, which logs its parts."""
@@ -240,13 +242,12 @@ class ReplayLearner(OptionsLearner):
                 module_id=name, config=self.config, batch=dict(rows), fwd_out=out.named()
             )
 
-    def _log_norms(self, name: str, norms: Sequence[Tensor]) -> None:
-        """Logs the last update's; says if there was one in any update that is not finite."""
+    def _log_norms(self, name: str, norm_SP: Tensor) -> None:
+        """Of all S steps: the norms of each optimiser's gradient in the last one, and how many were skipped."""
         optimizers = [own for optimised in self._networks[name].optimised for own in optimised.names]
-        for optimizer, norm in zip(optimizers, norms[-1], strict=True):
+        for optimizer, norm in zip(optimizers, norm_SP[-1], strict=True):
             self.metrics.log_value((name, f"gradients_{optimizer}_global_norm"), norm, window=1)
-        if not torch.stack(list(norms)).isfinite().all():
-            _logger.warning("a gradient of '%s' is not finite: it was taken for zero", name)
+        self._log_steps(name, norm_SP.isfinite().all(dim=1))
 
 
 def _decided(rows: Rows) -> Rows:

@@ -263,18 +263,23 @@ def test_each_members_gradient_is_clipped_as_rllib_does(largest):
     torch.testing.assert_close(gradient, torch.stack([row["all"] for row in expected]))
 
 
-def test_a_gradient_that_is_not_finite_is_taken_for_zero_and_said(caplog):
-    gradient = torch.ones(3, 4)
-    gradient[0, 1], gradient[1, 2] = float("nan"), float("inf")
-    clip_each(gradient, 0.5)
-    assert gradient[:2].count_nonzero() == 0
-    assert gradient[2].norm() == pytest.approx(0.5, rel=1e-5)
-    learner = build(ALGORITHMS["ppo"], {"a": SPACES["discrete"]})
-    rows = drawn("discrete", 10, 1)
-    rows["advantages"][:] = np.nan
-    update(learner, {"a": rows})
-    assert "the gradient of 'a' is not finite" in caplog.text
-    assert all(np.isfinite(value).all() for value in learner.module["a"].unwrapped().get_state().values())
+@ALL_ALGORITHMS
+def test_a_step_along_a_gradient_that_is_not_finite_is_skipped_and_counted_for_that_member_alone(algorithm):
+    learner, other = (build(algorithm, {"a": SPACES["discrete"], "b": SPACES["discrete"]}) for _ in range(2))
+    rows = {name: drawn("discrete", 10, seed) for seed, name in enumerate("ab")}
+    broken = {name: {**columns} for name, columns in rows.items()}
+    broken["a"]["advantages"] = np.full_like(rows["a"]["advantages"], np.nan)
+    found = update(learner, broken)
+    assert found["a"]["skipped_updates"] == found["a"]["updates"] == found["b"]["updates"] > 0
+    assert found["b"]["skipped_updates"] == 0
+    update(other, {"b": rows["b"]})
+    for _ in range(2):  # weights, moments and counts of the optimiser are as if "a" had not been there
+        states = [each.get_state() for each in (learner, other)]
+        torch.testing.assert_close(states[0]["rl_module"], states[1]["rl_module"], atol=1e-6, rtol=1e-4)
+        moments = [next(iter(state["optimizer"].values()))["state"] for state in states]
+        torch.testing.assert_close(moments[0], moments[1], atol=1e-6, rtol=1e-4)
+        for each in (learner, other):
+            update(each, rows)
 
 
 def test_networks_that_cannot_be_stacked_are_refused():
