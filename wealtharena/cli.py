@@ -15,12 +15,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-import environments
-import policies
 from environments.market.env import MarketEnv
 from environments.market.roster import prices
 from wealtharena.bench.cli import bench_app
-from wealtharena.console import INTERRUPTED, Config, Overrides, Verbose, one_line_errors
+from wealtharena.console import INTERRUPTED, Config, Overrides, Verbose, one_line_errors, show_facts, warn
 from wealtharena.document import read_document
 from wealtharena.evidence.check import check_laws
 from wealtharena.evidence.data_summary import summarise
@@ -30,9 +28,12 @@ from wealtharena.evidence.table import result_tables
 from wealtharena.experiment import Experiment, load_experiment
 from wealtharena.training.assess import assess, assess_run, find_subject, folder_for
 from wealtharena.training.live import LiveView
+from wealtharena.training.logs import code_paths, run_log, versions
+from wealtharena.training.mirror import here, kept
 from wealtharena.training.phases import phases_of
 from wealtharena.training.ray_session import quiet_ray, ray_session
-from wealtharena.training.resources import of_the_cluster, placement, require
+from wealtharena.training.resources import bundles_of, of_the_cluster, placement, require
+from wealtharena.training.room import nodes, require_places, summary
 from wealtharena.training.run_dir import RunDir, open_run
 from wealtharena.training.setup import begin, resume
 from wealtharena.training.stopping import StopSignal
@@ -92,8 +93,10 @@ def train_command(
     config: Config,
     overrides: Overrides,
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", show_default="runs/NAME-NUMBER", help="Folder of the run; must not hold one yet."),
+        str | None,
+        typer.Option(
+            metavar="DIR_OR_URI", show_default="runs/NAME-NUMBER", help="Folder of the run; must not hold one yet."
+        ),
     ] = None,
     resume_run: Annotated[
         bool,
@@ -120,17 +123,19 @@ def train_command(
     with one_line_errors(verbose):
         experiment, run = (resume if resume_run else begin)(config, overrides, out)
         algorithms = {group: type(algorithm).__name__ for group, algorithm in experiment.members.items()}
-        with run.alone(), ray_session() as cluster, StopSignal(_say_stopping) as stop:
-            require(experiment, of_the_cluster(), cluster)
-            _introduce(console, experiment, run, cluster)
-            with LiveView(console, algorithms) as view:
-                outcome = _trainer_of(experiment)(experiment, run, view=view, stop=stop)
-        _conclude(console, outcome, run)
-        if experiment.spec.phases and run.best() is None:
-            console.print("No phase has trained the team together yet: there is nothing to test.", highlight=False)
-        else:
-            console.print(*result_tables(assess_run(run, experiment)), sep="\n")
-            console.print(f"Report: {write_report(run.path)}", soft_wrap=True, highlight=False)
+        with run.alone(), kept(run), run_log(run.path, warn):
+            with ray_session() as cluster, StopSignal(_say_stopping) as stop:
+                require(experiment, of_the_cluster(), cluster)
+                require_places(bundles_of(experiment, of_the_cluster()), nodes())
+                _introduce(console, experiment, run, cluster)
+                with LiveView(console, algorithms) as view:
+                    outcome = _trainer_of(experiment)(experiment, run, view=view, stop=stop)
+            _conclude(console, outcome, run)
+            if experiment.spec.phases and run.best() is None:
+                console.print("No phase has trained the team together yet: there is nothing to test.", highlight=False)
+            else:
+                console.print(*result_tables(assess_run(run, experiment)), sep="\n")
+                _show_written(console, "Report", write_report(run.path), run)
     if outcome.interrupted:
         raise typer.Exit(INTERRUPTED)
 
@@ -145,8 +150,15 @@ def _conclude(console: Console, outcome: Outcome, run: RunDir) -> None:
     mark = outcome.mark
     console.print(f"Trained {mark.env_steps:,} steps in {mark.seconds:.0f} s: {outcome.reason}.", highlight=False)
     if outcome.interrupted:
-        hint = f"wealtharena train {shlex.quote(str(run.path))} --resume"
+        hint = f"wealtharena train {shlex.quote(run.home)} --resume"
         console.print(f"To go on: {hint}", soft_wrap=True, highlight=False)
+
+
+def _show_written(console: Console, what: str, file: Path, run: RunDir) -> None:
+    """Says where a file is to be found."""
+    kept_there = run.storage and file.is_relative_to(run.path)
+    where = f"{run.home}/{file.relative_to(run.path).as_posix()}" if kept_there else str(file)
+    console.print(f"{what}: {where}", soft_wrap=True, highlight=False)
 
 
 def _say_stopping() -> None:
@@ -161,15 +173,14 @@ def _introduce(console: Console, experiment: Experiment, run: RunDir, cluster: s
         "environment": experiment.spec.environment.class_,
         "train": _span(experiment.train_dates),
         "test": _span(experiment.test_dates),
-        "code": f"{Path(environments.__path__[0])}, {Path(policies.__path__[0])}",
+        **code_paths(),
+        "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
         "cluster": cluster,
+        "resources": summary(nodes()),
         "learning": placement(experiment, of_the_cluster()),
-        "output": str(run.path),
+        "output": run.home,
     }
-    facts = Table.grid(padding=(0, 2))
-    for name, text in lines.items():
-        facts.add_row(name, escape(text))
-    console.print(facts)
+    show_facts(console, lines)
     groups = Table("group", "agents", "actions", "algorithm")
     for name, group in experiment.groups.items():
         algorithm = type(experiment.members[name]).__name__
@@ -210,7 +221,7 @@ def _span(dates: tuple[str, str] | None) -> str:
 @app.command("evaluate")
 def evaluate_command(
     path: Annotated[
-        Path, typer.Argument(metavar="RUN_OR_CHECKPOINT", help="A run's folder, or one of its checkpoints.")
+        str, typer.Argument(metavar="RUN_OR_CHECKPOINT", help="A run's folder or URI, or one of its checkpoints.")
     ],
     overrides: Overrides,
     data: Annotated[
@@ -231,20 +242,18 @@ def evaluate_command(
 --set "evaluation.window={start: 2022-01-01, end: 2022-12-31}"
     """
     console = Console()
-    with one_line_errors(verbose):
-        subject = find_subject(path, overrides, data)
+    with one_line_errors(verbose), here(path) as run:
+        subject = find_subject(run.path, overrides, data)
         folder = folder_for(subject, out)
         evaluation = assess(subject)
         console.print(*result_tables(evaluation.content), sep="\n")
-        written = evaluation.write(folder)
-        console.print(
-            f"Checkpoint: {subject.checkpoint}", f"Written: {written}", sep="\n", soft_wrap=True, highlight=False
-        )
+        _show_written(console, "Checkpoint", subject.checkpoint, run)
+        _show_written(console, "Written", evaluation.write(folder), run)
 
 
 @app.command("report")
 def report_command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    path: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its URI.")],
     verbose: Verbose = False,
 ) -> None:
     """Write a run's report.html anew from what the run has left behind.
@@ -253,8 +262,8 @@ def report_command(
 
     wealtharena report runs/quickstart-001
     """
-    with one_line_errors(verbose):
-        Console().print(f"Report: {write_report(open_run(run).path)}", soft_wrap=True, highlight=False)
+    with one_line_errors(verbose), here(path) as run:
+        _show_written(Console(), "Report", write_report(open_run(run.path).path), run)
 
 
 @app.command("check")

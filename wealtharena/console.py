@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.markup import escape
 
 from environments.errors import DataError
 from policies.errors import MemberError
@@ -29,6 +31,18 @@ Overrides = Annotated[
     ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error.")]
+
+
+def show_facts(console: Console, facts: Mapping[str, str]) -> None:
+    """Shows a line for each fact, whole however long: a job's log is 80 columns wide, and paths are longer."""
+    width = max(map(len, facts)) + 2
+    for name, text in facts.items():
+        console.print(f"{name:<{width}}{escape(text)}", soft_wrap=True, highlight=False)
+
+
+def warn(line: str) -> None:
+    """Shows a warning."""
+    typer.echo(line, err=True)
 
 
 @contextmanager

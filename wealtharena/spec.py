@@ -243,10 +243,16 @@ class PhaseSpec(Section):
 
 
 class ExperimentSpec(Section):
-    """One experiment file."""
+    """One experiment file.
+
+    Attributes:
+        storage: Where folders of runs are made: a folder, or any URI that pyarrow's filesystems take
+            (``s3://bucket/runs``); null: ``runs``.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     seed: int = Field(0, ge=0, lt=2**31)
+    storage: str | None = Field(None, min_length=1)
     environment: EnvironmentSpec
     members: dict[GroupName, MemberSpec] = Field(min_length=1)
     sampling: SamplingSpec = SamplingSpec()

@@ -83,6 +83,7 @@ def test_a_run_from_prices_to_report(market: Path) -> None:
         "config.yaml",
         "evaluation.json",
         "evaluation_tracks.parquet",
+        "logs",
         "metrics",
         "report.html",
     ]

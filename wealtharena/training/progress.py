@@ -45,6 +45,11 @@ class Progress:
         }
         return {name: value for name, value in row.items() if not math.isnan(value)}
 
+    def headline(self) -> dict[str, float]:
+        """Of the row what says in a few numbers how it goes: counters, speed, returns, the curriculum."""
+        names = ("iteration", "env_steps", "seconds", "steps_per_s", "team_return", "/episode_return", "curriculum/")
+        return {name: value for name, value in self.row().items() if name.startswith(names) or name.endswith(names)}
+
     def team_return(self) -> float:
         """The mean of the groups' episode returns; NaN before the first episode ends."""
         returns = [known["episode_return"] for known in self.groups.values() if "episode_return" in known]

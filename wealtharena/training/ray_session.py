@@ -21,11 +21,12 @@ def ray_session() -> Iterator[str]:
     """Connects to the cluster at ``RAY_ADDRESS``, or starts a quiet local Ray that nothing outside can reach.
 
     Yields:
-        What it is connected to, in words.
+        What it is connected to, in words, with the dashboard's address.
     """
-    address = os.environ.get("RAY_ADDRESS")
+    address, cluster = os.environ.get("RAY_ADDRESS"), "a local Ray"
     if address:
-        ray.init(address=address, log_to_driver=False)
+        dashboard = ray.init(address=address, log_to_driver=False).dashboard_url
+        cluster = f"the Ray cluster at {address}" + (f", dashboard http://{dashboard}" if dashboard else "")
     else:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(
@@ -38,6 +39,6 @@ def ray_session() -> Iterator[str]:
             runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])}},
         )
     try:
-        yield f"the Ray cluster at {address}" if address else "a local Ray"
+        yield cluster
     finally:
         ray.shutdown()

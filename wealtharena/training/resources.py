@@ -15,6 +15,7 @@ from wealtharena.errors import UserError
 from wealtharena.experiment import Experiment
 from wealtharena.spec import LearningSpec
 from wealtharena.team.config import TeamConfig
+from wealtharena.training.room import Bundle
 
 _GRAIN = 10_000
 """Ray counts in ten-thousandths of a GPU."""
@@ -60,6 +61,18 @@ def _needed(experiment: Experiment, there: Mapping[str, float]) -> Counter[str]:
     runners, gpus = experiment.spec.sampling.runners, gpus_per_learner(experiment, there)
     learners = experiment.spec.learning.learners * families_of(experiment)
     return Counter({"CPU": runners + (0 if gpus else learners), "GPU": gpus * max(learners, 1)})
+
+
+def bundles_of(experiment: Experiment, there: Mapping[str, float]) -> list[Bundle]:
+    """What each process asks Ray for, beside the training process itself: runners, then the learners of all families.
+
+    Args:
+        experiment: Says how many there are.
+        there: Ray's resource names -> how much there is.
+    """
+    gpus, learners = gpus_per_learner(experiment, there), experiment.spec.learning.learners * families_of(experiment)
+    learner = {"GPU": gpus} if gpus else {"CPU": 1.0}
+    return [*[{"CPU": 1.0}] * experiment.spec.sampling.runners, *[learner] * learners]
 
 
 def families_of(experiment: Experiment) -> int:

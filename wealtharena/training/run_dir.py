@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from wealtharena.errors import UserError
 from wealtharena.training.stopping import Patience
+from wealtharena.training.storage import Storage
 
 
 class Mark(BaseModel):
@@ -54,9 +55,20 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class RunDir:
-    """The files of one run."""
+    """The files of one run.
+
+    Attributes:
+        path: The folder.
+        storage: Where the folder is kept, if not on this machine.
+    """
 
     path: Path
+    storage: Storage | None = None
+
+    @property
+    def home(self) -> str:
+        """Where the run is to be found: its folder, or the URI behind which that is kept."""
+        return self.storage.uri if self.storage else str(self.path)
 
     @property
     def config(self) -> Path:
@@ -181,19 +193,20 @@ def check_vacant(path: Path) -> None:
         raise UserError(f"--out {path}: exists and is not an empty folder; name another one")
 
 
-def new_run(name: str, out: Path | None) -> RunDir:
-    """Makes the folder of a new run: ``out``, or else the next free ``runs/<name>-<number>``.
+def new_run(name: str, out: Path | None, parent: Path = Path("runs")) -> RunDir:
+    """Makes the folder of a new run: ``out``, or else the next free ``<parent>/<name>-<number>``.
 
     Raises:
         UserError: ``out`` is not vacant, or the folder cannot be made.
     """
     try:
         if out is None:
-            return RunDir(_next_free(Path("runs"), name))
+            return RunDir(_next_free(parent, name))
         check_vacant(out)
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--out {error.filename}: the folder cannot be made: {error.strerror}") from error
+        given = "storage" if out is None else "--out"
+        raise UserError(f"{given} {error.filename}: the folder cannot be made: {error.strerror}") from error
     return RunDir(out)
 
 

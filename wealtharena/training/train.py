@@ -23,9 +23,11 @@ from wealtharena.spec import ExperimentSpec
 from wealtharena.team.algorithm import Team
 from wealtharena.team.config import TeamConfig
 from wealtharena.team.provenance import Provenance, read_provenance, write_provenance
+from wealtharena.training.logs import event, setting
 from wealtharena.training.metrics_log import MetricsLog
 from wealtharena.training.progress import Progress
-from wealtharena.training.resources import available, gpus_per_learner
+from wealtharena.training.resources import available, bundles_of, gpus_per_learner
+from wealtharena.training.room import wait_for_room
 from wealtharena.training.run_dir import Checkpoint, Mark, RunDir
 from wealtharena.training.start_from import starts_of
 from wealtharena.training.stopping import Stop, fraction_done
@@ -58,19 +60,31 @@ def train(experiment: Experiment, run: RunDir, *, view: View, stop: Stop) -> Out
     """Trains the team of ``experiment`` from the latest checkpoint in ``run``, or else from the beginning.
 
     Leaves a checkpoint of where it ended. Ray must be running.
+
+    Raises:
+        UserError: There is no room on the cluster, or the checkpoint is damaged.
     """
     if "OMP_NUM_THREADS" not in os.environ:
         # Small networks lose more by handing work from thread to thread than they gain, above all on a busy machine.
         torch.set_num_threads(1)
     last = run.latest()
-    team = _restored(last) if last else team_config(experiment).build_algo()
     mark = last.mark if last else Mark()
+    there = available()
+    _tell_start(experiment, run, there, mark)
+    wait_for_room(bundles_of(experiment, there))
+    team = _restored(last) if last else team_config(experiment).build_algo()
     try:
         provenance = read_provenance(last.path) if last else begun(team, experiment)
         with MetricsLog(run.metrics, after=mark.iteration) as log:
             return _Loop(experiment.spec, provenance, run, team, log, view, stop).run(mark)
     finally:
         team.stop()
+
+
+def _tell_start(experiment: Experiment, run: RunDir, there: Mapping[str, float], mark: Mark) -> None:
+    what = {"experiment": experiment.spec.name, "seed": experiment.spec.seed}
+    where = {"resources": {name: there[name] for name in ("CPU", "GPU") if name in there}, **setting()}
+    event("resumed" if mark.iteration else "started", run=run.path.name, iteration=mark.iteration, **what, **where)
 
 
 def begun(team: Team, experiment: Experiment) -> Mapping[str, Provenance]:
@@ -151,11 +165,13 @@ class _Loop:
         latest = self.folder.latest()
         if latest is None or latest.mark.iteration != mark.iteration:
             self._save(mark)
+        event("interrupted" if self.stop.requested else "ended", iteration=mark.iteration, reason=reason)
         return Outcome(reason, self.stop.requested, mark)
 
     def _iterate(self, mark: Mark, started: float) -> Mark:
         progress, mark = iterate(self.spec, self.team, mark, started)
         self.log.write(progress.row())
+        event("iteration", **progress.headline())
         reached = {"env_steps": mark.env_steps, "iteration": mark.iteration}
         self.view.update(progress, fraction_done(self.spec.stop, **reached, seconds=mark.seconds))
         return mark
@@ -164,7 +180,8 @@ class _Loop:
         return "interrupted" if self.stop.requested else reason_to_end(self.spec, mark)
 
     def _save(self, mark: Mark) -> None:
-        self.folder.save(mark, self._write, keep=self.spec.checkpoint.keep)
+        saved = self.folder.save(mark, self._write, keep=self.spec.checkpoint.keep)
+        event("checkpoint", iteration=mark.iteration, path=str(saved.path.relative_to(self.folder.path)))
 
     def _write(self, folder: Path) -> None:
         self.team.save_to_path(str(folder.resolve()))
