@@ -108,7 +108,10 @@ def allowed(shares_EN: Tensor, open_EN: Tensor, quoted_EN2: Tensor, units: float
     free_EN = worst_EN <= limits.caps.max_position * limits.nav_E1
     free_EN &= limits.classes.spread(worst_EC) <= limits.caps.max_class * limits.nav_E1
     free_EN &= worst_EC.sum(1, keepdim=True) <= limits.caps.max_gross * limits.nav_E1
-    if limits.caps.max_net < torch.inf:
-        net_E1 = (shares_EN * open_EN).sum(1, keepdim=True).abs() + at_risk_EN.sum(1, keepdim=True)
-        free_EN &= net_E1 <= limits.caps.max_net * limits.nav_E1
-    return within_EN2 & (reduces_EN2 | free_EN.unsqueeze(-1))
+    within_EN2 = within_EN2 & (reduces_EN2 | free_EN.unsqueeze(-1))
+    if limits.caps.max_net == torch.inf:
+        return within_EN2
+    # A side that makes one position smaller may make the sum of all larger.
+    net_E1, risk_E1 = (shares_EN * open_EN).sum(1, keepdim=True), at_risk_EN.sum(1, keepdim=True)
+    most_E1 = limits.caps.max_net * limits.nav_E1 - risk_E1
+    return within_EN2 & torch.stack([net_E1 <= most_E1, -net_E1 <= most_E1], dim=-1)

@@ -8,7 +8,18 @@ from torch import Tensor
 
 from environments.market.env import MarketEnv
 from environments.market.rewards import WORST
-from tests.environments.laws.worlds import COPIES, Make, frame, free, panel_of, params, played, world
+from tests.environments.laws.worlds import (
+    COPIES,
+    Make,
+    by_orders,
+    frame,
+    free,
+    panel_of,
+    params,
+    played,
+    quote_fees,
+    world,
+)
 
 
 def the_accounts_balance(make: Make, seed: int) -> None:
@@ -16,7 +27,7 @@ def the_accounts_balance(make: Make, seed: int) -> None:
     for step in played(world(make, seed), seed):
         record = step.record
         gain_EN = step.before_EN * (step.open_EN - step.last_EN) + step.after_EN * (step.close_EN - step.open_EN)
-        pnl_EN = gain_EN - record.cost_EN + record.carry_EN
+        pnl_EN = gain_EN + record.captured_EN - record.cost_EN + record.carry_EN
         scale_E = record.nav_E.abs() + step.nav_E.abs() + record.value_EN.abs().sum(1)
         assert ((record.pnl_EN - pnl_EN).abs().sum(1) <= 1e-9 * scale_E).all()
         assert ((step.nav_E + pnl_EN.sum(1) + record.interest_E - record.nav_E).abs() <= 1e-9 * scale_E).all()
@@ -51,10 +62,11 @@ def exposures_are_feasible(make: Make, seed: int) -> None:
     may_short_N = torch.tensor([name in shorting for name in env.panel.classes])[classes]
     for step in played(env, seed):
         record = step.record
-        gap_E = (step.before_EN * (step.open_EN - step.last_EN) - record.cost_EN + record.carry_EN).sum(1)
+        cost_EN = record.cost_EN - quote_fees(env, record)
+        gap_E = (step.before_EN * (step.open_EN - step.last_EN) - cost_EN + record.carry_EN).sum(1)
         paid_E1 = (step.nav_E + gap_E + record.interest_E)[:, None].clamp(min=0)  # the value once all is paid
         room_E1 = 1e-9 * (paid_E1 + env.params.capital)
-        size_EN, filled_EN = (step.after_EN * step.open_EN).abs(), record.traded_EN > 0
+        size_EN, filled_EN = (step.after_EN * step.open_EN).abs(), by_orders(record) > 0
         fixed_EN = torch.where(filled_EN, 0.0, size_EN)
         assert (size_EN <= risk.max_position * paid_E1 + room_E1)[filled_EN].all()
         members = [(risk.max_class, classes == c) for c in range(len(env.panel.classes))]

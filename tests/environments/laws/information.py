@@ -15,7 +15,8 @@ from environments.market.sight import observe
 from tests.environments.laws.worlds import COPIES, Make, frame, free, panel_of, params, prices, world
 from tests.environments.markets import random_actions
 
-MONEY = ("nav_E", "value_EN", "traded_EN", "cost_EN", "carry_EN", "pnl_EN", "interest_E")
+MONEY = ("nav_E", "value_EN", "traded_EN", "cost_EN", "carry_EN", "pnl_EN", "interest_E", "captured_EN")
+MONEY += ("inventory_EN", "made_EN", "quoted_EN")
 ENDS = ("done", "obs of ", "truncated of ", "terminated of ")
 """What tells of an episode's end, or of the episode after it."""
 
@@ -143,6 +144,7 @@ def _with_another_past(saved: Mapping[str, Any], every: int, rng: np.random.Gene
     changes = {
         "book": book | {name: book[name] * richer for name in ("cash_E", "shares_EN", "value_EN")},
         "nav_E": state["nav_E"] * richer,
+        "inventory_EN": state["inventory_EN"] * richer,
         "step_E": state["step_E"] + every * 17,
         "episode_E": state["episode_E"] + 1000,
         "end_E": torch.maximum(state["end_E"] - int(rng.integers(0, 30)), state["bar_E"] + 1),

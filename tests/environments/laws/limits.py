@@ -16,7 +16,7 @@ from environments.market.orders import Orders
 from environments.market.panel import Panel
 from environments.market.risk_balance import DUST
 from tests.environments.laws.guards import guards
-from tests.environments.laws.worlds import STEPS, Make, params, prices, world
+from tests.environments.laws.worlds import STEPS, Make, by_orders, params, prices, quote_fees, world
 from tests.environments.markets import random_actions
 
 Floats = npt.NDArray[np.float64]
@@ -134,7 +134,10 @@ def _positions_are_sized(orders: Orders, past: _Past, before: dict[str, Any], ex
         full_EN = full_EN * (risk.volatility.target / volatility_EN).clamp(max=risk.volatility.max_leverage)
     wanted_EN = torch.where(sized_EN, orders.signal_EN * full_EN, before["stand_EN"])
     left_EN = np.stack([_left(past, bar, weight_N) for bar, weight_N in zip(bars, wanted_EN.numpy(), strict=True)])
-    assert (orders.target_EN.abs() <= wanted_EN.abs() * torch.from_numpy(left_EN) + SLACK)[sized_EN].all()
+    most_EN = wanted_EN.abs() * torch.from_numpy(left_EN) + SLACK
+    if orders.quoting is not None:
+        most_EN = most_EN + (orders.quoting.kept_EN * before["book"]["price_EN"] / before["nav_E"][:, None]).abs()
+    assert (orders.target_EN.abs() <= most_EN)[sized_EN].all()
 
 
 def _left(past: _Past, bar: int, weight_N: Floats) -> Floats:
@@ -165,8 +168,9 @@ def _fills_keep_net(env: MarketEnv, before: dict[str, Any]) -> None:
         return
     last_EN, open_EN, close_EN = prices(env.panel, record.bar_E)
     value_EN = record.value_EN / close_EN * open_EN
-    gap_E = (before["book"]["shares_EN"] * (open_EN - last_EN) - record.cost_EN + record.carry_EN).sum(1)
+    cost_EN = record.cost_EN - quote_fees(env, record)
+    gap_E = (before["book"]["shares_EN"] * (open_EN - last_EN) - cost_EN + record.carry_EN).sum(1)
     paid_E = (before["nav_E"] + gap_E + record.interest_E).clamp(min=0)
-    stuck_E = torch.where(record.traded_EN > 0, 0.0, value_EN).sum(1).abs()
+    stuck_E = torch.where(by_orders(record) > 0, 0.0, value_EN).sum(1).abs()
     room_E = SLACK * (paid_E + env.params.capital)
     assert (value_EN.sum(1).abs() <= torch.maximum(most * paid_E, stuck_E) + room_E).all()

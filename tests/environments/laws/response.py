@@ -73,7 +73,7 @@ def an_action_moves_its_own_reward(make: Make, seed: int) -> None:
 
 def _one_agent_differs(env: MarketEnv, state: dict, alike: dict[str, Tensor], rng: np.random.Generator) -> None:
     """Tries one agent's actions side by side, and goes back to where it was."""
-    names = [name for name, trader in env.params.traders.items() if trader.kind != "trade"]
+    names = [name for name, trader in env.params.traders.items() if trader.kind not in ("trade", "quotes")]
     if not names:
         return
     name = str(rng.choice(names))

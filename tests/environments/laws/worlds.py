@@ -252,6 +252,18 @@ def played(env: MarketEnv, seed: int, steps: int = STEPS) -> Iterator[Step]:
         shares_EN = torch.where(transition.done[:, None], 0.0, after_EN)
 
 
+def quote_fees(env: MarketEnv, record: MarketRecord) -> Tensor:
+    """Commission of what market makers' quotes traded, after all that the open brought: float64 (E, N)."""
+    rates = [env.params.cost(env.panel.classes[c]).commission_bps * 1e-4 for c in env.panel.class_N]
+    rate_N = torch.tensor(rates, dtype=torch.float64)
+    return record.quoted_EN * rate_N if record.quoted_EN.shape[1] else torch.zeros_like(record.cost_EN)
+
+
+def by_orders(record: MarketRecord) -> Tensor:
+    """Value traded at the open, without what market makers' quotes traded."""
+    return record.traded_EN - record.quoted_EN if record.quoted_EN.shape[1] else record.traded_EN
+
+
 def prices(panel: Panel, bar_E: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Close before, open and close of each copy's bar."""
     open_TN, close_TN = torch.from_numpy(panel.open_TN), torch.from_numpy(panel.close_TN)
