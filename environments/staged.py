@@ -75,9 +75,10 @@ class StagedEnv(ArrayEnv):
             name: _present(name, list(found.values()), len(group.agent_ids)).to(device)
             for name, group in self.groups.items()
         }
-        self._seed, self._changes, self._stepped = 0, 0, False
+        self._seed, self._changes = 0, 0
         self._goal = (num_envs, *(0 for _ in self.stages[1:]))
-        self._wait(torch.zeros(num_envs, dtype=torch.bool, device=device))
+        self._new_E = torch.ones(num_envs, dtype=torch.bool, device=device)
+        self._wait(~self._new_E)
         self._parts = [_Part(0, num_envs, self._world(0, num_envs))]
 
     def _world(self, stage: int, copies: int) -> ArrayEnv:
@@ -96,7 +97,7 @@ class StagedEnv(ArrayEnv):
             copies: Of each of the K stages, E in all.
 
         Returns:
-            The first observations, group -> (E, A, F), if all copies begin anew at once, as nothing was stepped yet;
+            The first observations, group -> (E, A, F), if all copies begin anew at once, as no episode is under way;
             otherwise None: a later ``step`` brings them.
 
         Raises:
@@ -105,7 +106,7 @@ class StagedEnv(ArrayEnv):
         if len(copies) != len(self.stages) or sum(copies) != self.num_envs or min(copies) < 0:
             raise ValueError(f"assign({list(copies)}): {len(self.stages)} stages take {self.num_envs} copies in all")
         self._goal = tuple(copies)
-        return self._begin_anew() if self._changing and not self._stepped else None
+        return self._begin_anew() if self._changing and bool(self._new_E.all()) else None
 
     @property
     def _changing(self) -> bool:
@@ -118,7 +119,8 @@ class StagedEnv(ArrayEnv):
         before = {(part.stage, part.copies): part.env for part in self._parts}
         played = [(stage, copies) for stage, copies in enumerate(self._goal) if copies]
         self._parts = [_Part(*own, before.get(own) or self._world(*own)) for own in played]
-        self._wait(torch.zeros_like(self._waiting_E))
+        self._new_E = torch.ones_like(self._waiting_E)
+        self._wait(~self._new_E)
         return self._joined(
             [
                 part.env.reset(seed=None if own in before else self._seed_of(part.stage))
@@ -135,7 +137,7 @@ class StagedEnv(ArrayEnv):
 
     def reset(self, *, seed: int | None = None) -> dict[str, Tensor]:
         """Starts new episodes in all copies; see ``ArrayEnv.reset``."""
-        self._stepped = False
+        self._new_E = torch.ones_like(self._waiting_E)
         if seed is None:
             return self._begin_anew() if self._changing else self._restart([None] * len(self._parts))
         self._seed, self._changes = seed % (1 << 63), 0
@@ -149,7 +151,6 @@ class StagedEnv(ArrayEnv):
 
     def step(self, actions: Mapping[str, Tensor]) -> Transition:
         """Steps all copies; see ``ArrayEnv.step``."""
-        self._stepped = True
         brought = [part.env.step(own) for part, own in zip(self._parts, self._dealt(actions), strict=True)]
         transition = Transition(
             obs=self._joined([step.obs for step in brought], self._seen),
@@ -160,6 +161,7 @@ class StagedEnv(ArrayEnv):
             done=torch.cat([step.done for step in brought]),
             active={},
         )
+        self._new_E = transition.done
         if self._changing:
             transition = self._change(transition)
         return replace(transition, active=self.active())
@@ -177,6 +179,11 @@ class StagedEnv(ArrayEnv):
         step = _left_alone(step, self._waiting_E)
         self._wait(self._waiting_E | step.done)
         return replace(step, obs=self._begin_anew()) if bool(self._waiting_E.all()) else step
+
+    def figures(self) -> dict[str, Tensor]:
+        """Those that all stages have, of the copies in the order of their stages."""
+        found = [part.env.figures() for part in self._parts]
+        return {name: torch.cat([figures[name] for figures in found]) for name in set.intersection(*map(set, found))}
 
     def active(self) -> dict[str, Tensor]:
         """Who decides on the current observations: group -> bool (E, A), of every group."""
@@ -223,7 +230,7 @@ class StagedEnv(ArrayEnv):
         return {
             "seed": self._seed,
             "changes": self._changes,
-            "stepped": self._stepped,
+            "new_E": self._new_E.clone(),
             "goal": self._goal,
             "waiting_E": self._waiting_E.clone(),
             "parts": [(part.stage, part.copies, part.env.get_state()) for part in self._parts],
@@ -237,7 +244,7 @@ class StagedEnv(ArrayEnv):
         """
         if len(state["waiting_E"]) != self.num_envs:
             raise ValueError(f"a state of {len(state['waiting_E'])} copies; this environment has {self.num_envs}")
-        self._seed, self._changes, self._stepped = state["seed"], state["changes"], state["stepped"]
+        self._seed, self._changes, self._new_E = state["seed"], state["changes"], state["new_E"].to(self.device)
         self._goal = tuple(state["goal"])
         self._wait(state["waiting_E"].to(self.device))
         self._parts = [_Part(stage, copies, self._world(stage, copies)) for stage, copies, _ in state["parts"]]

@@ -73,6 +73,16 @@ def test_before_the_first_step_copies_are_assigned_at_once():
     assert env.assign((1, 0, 3)) is None
 
 
+def test_between_episodes_copies_are_assigned_at_once_too():
+    env = games()
+    env.reset(seed=0)
+    env.step(act(env))
+    assert env.step(act(env)).done.all()
+    assert env.assign((0, 0, 4)) is not None
+    assert env.stage_E.tolist() == [2] * 4
+    assert env.step(act(env)).obs["a"].any(dim=2).all()
+
+
 def test_episodes_under_way_are_played_to_their_end():
     env = games()
     env.reset(seed=0)
