@@ -316,4 +316,4 @@ def test_what_does_not_go_together_is_refused():
 def test_a_class_called_risk_is_refused_beside_a_risk_manager():
     panel = by_hand({"risk/COIN": (STEADY, STEADY)})
     with pytest.raises(DataError, match="a class is called 'risk', as the group of the risk manager is"):
-        market(panel, horizon=None, risk_manager={})
+        market(panel, horizon=None, warmup=1, risk_manager={})
