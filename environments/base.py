@@ -108,6 +108,10 @@ class ArrayEnv(abc.ABC):
         """Who decides on the current observations: group -> bool (E, A). A group that is absent is active in full."""
         return {}
 
+    def figures(self) -> dict[str, Tensor]:
+        """How the copies stand, for those who watch a training: name -> (E,); nothing unless a subclass says so."""
+        return {}
+
     @abc.abstractmethod
     def get_state(self) -> dict[str, Any]:
         """Everything the next step depends on, so that a restored run goes on to the bit."""

@@ -163,6 +163,19 @@ class MarketEnv(ArrayEnv):
                 found[RISK] = orders.watch.shown()
         return found
 
+    def figures(self) -> dict[str, Tensor]:
+        """Of the portfolio: ``equity`` as a multiple of the capital, ``drawdown``, and ``capital/<class>``, its share.
+
+        All float64 (E,), as they are now: at the beginning of an episode 1 and 0.
+        """
+        state = self._running()
+        capital = dict(zip(self._world.feed.listing.classes, state.budget_EK.unbind(dim=1), strict=False))
+        return {
+            "equity": state.nav_E / self.params.capital,
+            "drawdown": -torch.expm1(-state.drawdown_EM[:, -1]),
+            **{f"capital/{name}": share_E for name, share_E in capital.items()},
+        }
+
     @property
     def bar_E(self) -> Tensor:
         """The current bar of each copy: int64, an index into ``panel.dates_T``."""

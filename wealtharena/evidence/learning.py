@@ -13,7 +13,7 @@ import pandas as pd
 from wealtharena.evidence.figures import INK, RULE, Figure, layout
 
 RETURN = "episode_return"
-CURRICULUM = "curriculum"
+CURRICULUM, ENVIRONMENT = "curriculum", "environment"
 """Its figures are in columns as those of a group are."""
 COLUMNS, CELL, GAP_X, TITLE = 3, 170, 0.07, 34
 CURVE, SHARES = "#0b57a4", ("#7f9fc4", "#d3d9df", "#e0912f", "#2f9e77", "#b65a9a", "#63b4dd", "#a0522d")
@@ -32,7 +32,7 @@ def groups_in(table: pd.DataFrame) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for column in table.columns:
         group, slash, metric = str(column).partition("/")
-        if slash and group != CURRICULUM:
+        if slash and group not in {CURRICULUM, ENVIRONMENT}:
             found.setdefault(group, []).append(metric)
     return found
 

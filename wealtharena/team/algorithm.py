@@ -13,10 +13,12 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.learner.learner import Learner
 from ray.rllib.core.learner.learner_group import LearnerGroup
+from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.utils.metrics import ENV_RUNNER_RESULTS, LEARNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME
 from ray.tune.execution.placement_groups import PlacementGroupFactory
 
 from policies.algorithm import Trainer, action_names
+from policies.learner_options import SKIPPED_UPDATES
 from policies.randomness import RandomStream
 from policies.rollout import Rollout
 from policies.statistics import RunningStatistics
@@ -24,8 +26,11 @@ from wealtharena.curriculum.curriculum import Curriculum
 from wealtharena.team.config import NO_EVALUATION, TeamConfig
 from wealtharena.team.learner_group import TeamLearnerGroup
 from wealtharena.team.learning import learn
-from wealtharena.team.runner import Fragment
+from wealtharena.team.runner import ENVIRONMENT, Fragment
 from wealtharena.team.sampling import Sampling, env_steps_of
+from wealtharena.team.soundness import Soundness
+
+_PARTS = ("sample", "learn", "sync_weights")
 
 
 class Team(Algorithm):
@@ -56,8 +61,13 @@ class Team(Algorithm):
             if algorithm.params.normalize_observations
         }
         self._sampled_with: dict[str, dict[str, torch.Tensor]] = {}
-        self._sampling = Sampling(self.env_runner_group, overlap=self.config.overlap)
+        self._sampling = Sampling(
+            self.env_runner_group,
+            overlap=self.config.overlap,
+            patience_s=self.config.env_runner_restore_timeout_s,
+        )
         self._curriculum = self._planned()
+        self._soundness = Soundness(self.config.members)
         self._sync_weights()
 
     def _planned(self) -> Curriculum | None:
@@ -71,7 +81,7 @@ class Team(Algorithm):
             fragments = self._sample()
         if self.config.overlap:
             self._normalize_as_sampled()
-        with self._random.active():
+        with self._random.active(), self.metrics.log_time(("timers", "learn")):
             self._learn(fragments)
         with self.metrics.log_time(("timers", "sync_weights")):
             self._sync_weights()
@@ -84,6 +94,10 @@ class Team(Algorithm):
         if self._curriculum:
             self._curriculum.observe([result.ended for result in results if result.ended], self._env_steps)
         return fragments
+
+    def restore_env_runners(self, env_runner_group: EnvRunnerGroup) -> list[int]:
+        """Takes runners back whose processes were lost: with the team's weights and random streams of their own."""
+        return self._sampling.restarts.found()
 
     def _normalize_as_sampled(self) -> None:
         """Gives the Learners the normalisers with which the runners sampled; by now there are newer ones.
@@ -129,6 +143,8 @@ class Team(Algorithm):
         for rollout in rollouts:
             record_BR = torch.from_numpy(rollout.obs[:-1][rollout.valid_SEA])
             statistics.update(record_BR[:, : len(statistics.mean_F)])
+        if not statistics.mean_F.isfinite().all():
+            raise ValueError(f"group '{name}': the environment gave an observation that is NaN or infinite")
 
         def use(learner: Learner) -> None:
             learner.module[name].unwrapped().normalizer.use(statistics)
@@ -151,6 +167,10 @@ class Team(Algorithm):
         results = super().step()
         results[NUM_ENV_STEPS_SAMPLED_LIFETIME] = self._env_steps
         results["groups"] = {name: self._group_results(name, results) for name in self.config.members}
+        results["runners"] = self._sampling.restarts.figures()
+        results["environment"] = dict(results.get(ENV_RUNNER_RESULTS, {}).get(ENVIRONMENT, {}))
+        results["time_shares"] = _shares({part: results["timers"][part] for part in _PARTS})
+        self._soundness.see(results.get(LEARNER_RESULTS, {}))
         if self._curriculum:
             results["curriculum"] = self._curriculum.figures()
         return results
@@ -160,6 +180,7 @@ class Team(Algorithm):
         learned = results.get(LEARNER_RESULTS, {}).get(name, {})
         sampled = results.get(ENV_RUNNER_RESULTS, {}).get("groups", {}).get(name, {})
         figures = {shown: learned[key] for key, shown in algorithm.metrics.items() if key in learned}
+        figures |= {SKIPPED_UPDATES: learned[SKIPPED_UPDATES]} if SKIPPED_UPDATES in learned else {}
         figures |= sampled | results.get("groups", {}).get(name, {}) | algorithm.gauges(self._env_steps)
         return {key: float(value) for key, value in figures.items()}
 
@@ -217,6 +238,11 @@ def _normalize(learners: LearnerGroup, name: str, normalizer: Mapping[str, torch
         learner.module[name].unwrapped().normalizer.load_state_dict(normalizer)
 
     learners.foreach_learner(take)
+
+
+def _shares(seconds: Mapping[str, float]) -> dict[str, float]:
+    total = sum(seconds.values())
+    return {part: float(own / total) for part, own in seconds.items()}
 
 
 def _action_figures(taken: np.ndarray[Any, Any], space: Any) -> dict[str, float]:

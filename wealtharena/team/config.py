@@ -69,7 +69,10 @@ class TeamConfig(AlgorithmConfig):
         self._dont_auto_sync_env_runner_states = True
         self.merge_env_runner_states = False
         self.broadcast_env_runner_states = False
+        # A runner in a new process answers at once or not yet: no iteration waits for it. If all are lost, it waits.
         self.delay_between_env_runner_restarts_s = 1.0
+        self.env_runner_health_probe_timeout_s = 0.2
+        self.env_runner_restore_timeout_s = 60.0
 
     def team(self, members: Mapping[str, Algorithm], *, frozen: Collection[str] = ()) -> Self:
         """Sets each group's algorithm: group name -> algorithm with its hyperparameters.

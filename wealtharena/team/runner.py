@@ -42,21 +42,41 @@ from wealtharena.team.recorder import DenseRecorder, SparseRecorder
 
 Fragment = dict[str, Rollout]
 
+ENVIRONMENT = "environment"
+"""RLlib's metrics of a runner hold what the environment shows of itself under this key."""
 _EPISODE_WINDOW = 100
 _CACHED_ROWS = 1024
+_STREAMS_APART = 10_007  # more than there are runners
 
 
 class ArrayEnvRunner(EnvRunner, Checkpointable):
-    """Samples fragments of ``rollout_fragment_length`` steps from ``num_envs_per_env_runner`` copies."""
+    """Samples fragments of ``rollout_fragment_length`` steps from ``num_envs_per_env_runner`` copies.
+
+    Attributes:
+        index: 0 of the local one, from 1 of the remote ones.
+        enrolled: Whether the team knows this process.
+        times: It began anew.
+    """
 
     def __init__(self, *, config: Any, **kwargs: Any) -> None:
         super().__init__(config=config, **kwargs)
         self.members: Mapping[str, Algorithm] = self.config.members
         self.steps: int = self.config.rollout_fragment_length
-        self._stream_seed = 1_000_003 * (self.config.seed or 0) + (self.worker_index or 0)
+        self.index: int = self.worker_index or 0
+        self.enrolled = not self.index
+        self.begin_anew(0)
+        self.make_module()
+
+    def begin_anew(self, times: int) -> None:
+        """Builds the environment again, with random streams of its own for each of the ``times`` that it did so."""
+        self.times = times
+        self._stream_seed = 1_000_003 * (self.config.seed or 0) + self.index + _STREAMS_APART * times
         self._random = RandomStream(self._stream_seed)
         self.make_env()
-        self.make_module()
+
+    def enrol(self) -> None:
+        """Says that the team counts on this process: one in its place would not know that, nor the team's weights."""
+        self.enrolled = True
 
     def make_env(self) -> None:
         """Builds the environment. One copy is enough where remote runners do the sampling."""
@@ -132,6 +152,8 @@ class ArrayEnvRunner(EnvRunner, Checkpointable):
         self.metrics.log_value(NUM_ENV_STEPS_SAMPLED, self.steps * self.env.num_envs, reduce="sum")
         self.metrics.log_value(NUM_ENV_STEPS_SAMPLED_LIFETIME, self.steps * self.env.num_envs, reduce="lifetime_sum")
         self._log_episodes(self._episodes.finish())
+        for name, figure_E in self.env.figures().items():
+            self.metrics.log_value((ENVIRONMENT, name), float(figure_E.mean()), window=_EPISODE_WINDOW)
         return fragment
 
     def _step(self, env_steps: int) -> None:

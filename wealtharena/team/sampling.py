@@ -4,6 +4,8 @@ Where sampling and learning overlap, iteration k takes the fragments that are re
 iteration k + 1, and learns meanwhile. A runner does what it is asked for in order, and new weights are sent once they
 are learnt, so it takes them between two fragments. Fragment k + 1 is thus sampled with the weights that iteration
 k - 1 left, always: whose turn it is depends on no clock.
+
+A remote runner whose environment raises, or whose process is lost, gives no fragment in this iteration and begins anew.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ from ray.rllib.core.learner.learner_group import LearnerGroup
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
 from wealtharena.curriculum.episodes import Ended
+from wealtharena.team.restarts import Restarts
 from wealtharena.team.runner import ArrayEnvRunner, Fragment
 
+_MOST_IN_A_ROW = 3
 _FRAGMENT, _STATE = "fragment", "sampler_state"
 _WEIGHTS = "set_state"  # RLlib's own tag for the weights on their way to a runner
 
@@ -41,14 +45,29 @@ class Sampled:
     ended: Ended | None = None
 
 
+@dataclass(frozen=True)
+class Failed:
+    """What came in place of a fragment.
+
+    Attributes:
+        runner: Its index.
+        error: The traceback of what was raised; None from a runner in another process than before, which does not know
+            the team's weights.
+    """
+
+    runner: int
+    error: str | None
+
+
 class Sampling:
     """A fragment of every runner that is alive, each iteration; in the order of the runners, whoever is ready first."""
 
-    def __init__(self, runners: EnvRunnerGroup, *, overlap: bool) -> None:
-        """Takes the runners, and whether they sample ahead; only remote ones can."""
+    def __init__(self, runners: EnvRunnerGroup, *, overlap: bool, patience_s: float) -> None:
+        """Takes the runners, whether they sample ahead (only remote ones can), and how long to wait if all are lost."""
         self._runners = runners
         self._overlap = overlap
         self._ahead: list[Sampled] = []
+        self.restarts = Restarts(runners, patience_s=patience_s)
 
     def next(self, env_steps: int, copies: Sequence[int] = ()) -> list[Sampled]:
         """The fragments to learn from now, one at least. If sampling overlaps, the next ones are under way then.
@@ -58,17 +77,42 @@ class Sampling:
             copies: Of each runner that play each stage of a curriculum, in fragments that are begun now.
 
         Raises:
-            RuntimeError: A runner's environment or policy failed, or all runners are lost.
+            RuntimeError: The environment or the policy of the local runner raised, or those of all remote runners
+                three times in a row; or all runners are lost, and none came back in time.
         """
+        for _ in range(_MOST_IN_A_ROW):
+            results, self._ahead = self._ahead or self._whole(self._answers(env_steps, copies)), []
+            if results:
+                if self._overlap:
+                    self._begin(env_steps + env_steps_of([result.fragment for result in results]), copies)
+                return results
+            self.restarts.wait()
+        raise RuntimeError(
+            f"sampling failed in all runners, {_MOST_IN_A_ROW} times in a row; the last error:\n"
+            f"{self.restarts.last_error or 'their processes were lost, see the logs of Ray'}"
+        )
+
+    def _answers(self, env_steps: int, copies: Sequence[int]) -> Collection[Sampled | Failed]:
+        """Of all runners that live, in their order."""
         if not self._overlap:
             local = self._runners.num_remote_env_runners() == 0
             ask = partial(_sample, env_steps=env_steps, copies=copies)
-            return _some(_whole(self._runners.foreach_env_runner(ask, local_env_runner=local)))
-        if not (self._ahead or self._runners.num_in_flight_async_reqs(_FRAGMENT)):
+            answers: list[Sampled | Failed] = self._runners.foreach_env_runner(ask, local_env_runner=local)
+            return answers
+        if not self._runners.num_in_flight_async_reqs(_FRAGMENT):
             self._begin(env_steps, copies)
-        results, self._ahead = _some(self._ahead or _whole(self._wait(_FRAGMENT).values())), []
-        self._begin(env_steps + env_steps_of([result.fragment for result in results]), copies)
-        return results
+        return self._wait(_FRAGMENT).values()
+
+    def _whole(self, answers: Collection[Sampled | Failed]) -> list[Sampled]:
+        """The fragments among the answers; sees to the runners of the others."""
+        failures = [answer for answer in answers if isinstance(answer, Failed)]
+        for failed in failures:
+            if failed.error is not None and not failed.runner:
+                raise RuntimeError(f"sampling failed:\n{failed.error}")
+            if failed.error is not None:
+                self.restarts.raised(failed.runner, failed.error)
+        self.restarts.replaced([failed.runner for failed in failures if failed.error is None])
+        return [answer for answer in answers if isinstance(answer, Sampled)]
 
     def _begin(self, env_steps: int, copies: Sequence[int]) -> None:
         self._runners.foreach_env_runner_async(partial(_sample, env_steps=env_steps, copies=copies), tag=_FRAGMENT)
@@ -83,12 +127,8 @@ class Sampling:
         self._runners.sync_weights(from_worker_or_learner_group=learners)
 
     def get_state(self) -> dict[str, Any]:
-        """Where the remote runners stand, and what they have sampled ahead, for which this waits.
-
-        Raises:
-            RuntimeError: A runner's environment or policy failed.
-        """
-        self._ahead = self._ahead or _whole(self._wait(_FRAGMENT).values())
+        """Where the remote runners stand, and what they have sampled ahead, for which this waits."""
+        self._ahead = self._ahead or self._whole(self._wait(_FRAGMENT).values())
         self._runners.foreach_env_runner_async(_state_of, tag=_STATE)
         return {"ahead": self._ahead, "runners": self._wait(_STATE)}
 
@@ -101,25 +141,17 @@ class Sampling:
             self._runners.foreach_env_runner(restore, remote_worker_ids=list(states), local_env_runner=False)
 
 
-def _sample(runner: ArrayEnvRunner, env_steps: int, copies: Sequence[int]) -> Sampled | str:
-    """The traceback if it fails: RLlib would take the runner for lost, and begin it again without an end."""
+def _sample(runner: ArrayEnvRunner, env_steps: int, copies: Sequence[int]) -> Sampled | Failed:
+    """A remote runner that fails begins anew in its process: RLlib would start another, without saying why."""
+    if not runner.enrolled:
+        return Failed(runner.index, None)
     try:
         return Sampled(runner.sample(env_steps=env_steps, copies=copies), runner.get_metrics(), runner.ended)
     except Exception:
-        return traceback.format_exc()
-
-
-def _whole(results: Collection[Sampled | str]) -> list[Sampled]:
-    failures = [result for result in results if isinstance(result, str)]
-    if failures:
-        raise RuntimeError(f"sampling failed in {len(failures)} of {len(results)} runners:\n{failures[0]}")
-    return [result for result in results if isinstance(result, Sampled)]
-
-
-def _some(results: list[Sampled]) -> list[Sampled]:
-    if not results:
-        raise RuntimeError("no runner returned a sample: all of them are lost")
-    return results
+        error = traceback.format_exc()
+        if runner.index:
+            runner.begin_anew(runner.times + 1)
+        return Failed(runner.index, error)
 
 
 def _state_of(runner: ArrayEnvRunner) -> bytes:

@@ -20,6 +20,9 @@ class Progress:
         groups: group -> metric -> value; a metric that is not known yet is absent.
         episode_length: Mean steps of the episodes that ended last; NaN before the first one ends.
         curriculum: Its figures; none without one.
+        runners: ``healthy_runners`` and ``restarts``; nothing without remote ones.
+        environment: What the environment shows of itself, the mean over all copies; nothing where it shows nothing.
+        time_shares: Part of an iteration -> its share of the time.
     """
 
     iteration: int
@@ -29,9 +32,12 @@ class Progress:
     groups: Mapping[str, Mapping[str, float]]
     episode_length: float = math.nan
     curriculum: Mapping[str, float] = field(default_factory=dict)
+    runners: Mapping[str, float] = field(default_factory=dict)
+    environment: Mapping[str, float] = field(default_factory=dict)
+    time_shares: Mapping[str, float] = field(default_factory=dict)
 
     def row(self) -> dict[str, float]:
-        """All of it by column name: of a group ``<group>/<metric>``, of a curriculum ``curriculum/<figure>``."""
+        """By column name: of a group ``<group>/<metric>``, else ``curriculum/<figure>``, ``environment/<figure>``."""
         metrics = {f"{group}/{name}": value for group, known in self.groups.items() for name, value in known.items()}
         row = {
             "iteration": self.iteration,
@@ -40,7 +46,9 @@ class Progress:
             "steps_per_s": self.steps_per_s,
             "team_return": self.team_return(),
             "episode_length": self.episode_length,
+            **self.runners,
             **metrics,
+            **{f"environment/{name}": value for name, value in self.environment.items()},
             **{f"curriculum/{name}": value for name, value in self.curriculum.items()},
         }
         return {name: value for name, value in row.items() if not math.isnan(value)}

@@ -19,6 +19,7 @@ from policies.dqn import DQN
 from policies.learner_options import LearnerOptions
 from wealtharena.errors import UserError
 from wealtharena.experiment import Experiment
+from wealtharena.monitoring.gauges import Gauges
 from wealtharena.spec import ExperimentSpec
 from wealtharena.team.algorithm import Team
 from wealtharena.team.config import TeamConfig
@@ -76,7 +77,7 @@ def train(experiment: Experiment, run: RunDir, *, view: View, stop: Stop) -> Out
     try:
         provenance = read_provenance(last.path) if last else begun(team, experiment)
         with MetricsLog(run.metrics, after=mark.iteration) as log:
-            return _Loop(experiment.spec, provenance, run, team, log, view, stop).run(mark)
+            return _Loop(experiment.spec, provenance, run, team, log, Gauges(run.home), view, stop).run(mark)
     finally:
         team.stop()
 
@@ -152,6 +153,7 @@ class _Loop:
     folder: RunDir
     team: Team
     log: MetricsLog
+    gauges: Gauges
     view: View
     stop: Stop
 
@@ -171,6 +173,7 @@ class _Loop:
     def _iterate(self, mark: Mark, started: float) -> Mark:
         progress, mark = iterate(self.spec, self.team, mark, started)
         self.log.write(progress.row())
+        self.gauges.show(progress)
         event("iteration", **progress.headline())
         reached = {"env_steps": mark.env_steps, "iteration": mark.iteration}
         self.view.update(progress, fraction_done(self.spec.stop, **reached, seconds=mark.seconds))
@@ -228,6 +231,9 @@ def _progress(result: Mapping[str, Any], before: Mark, seconds: float) -> Progre
         groups={group: _known(metrics) for group, metrics in result["groups"].items()},
         episode_length=float(result.get(ENV_RUNNER_RESULTS, {}).get(EPISODE_LEN_MEAN, math.nan)),
         curriculum=result.get("curriculum", {}),
+        runners=result.get("runners", {}),
+        environment=result.get("environment", {}),
+        time_shares=result.get("time_shares", {}),
     )
 
 
