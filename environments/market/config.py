@@ -57,7 +57,7 @@ class TraderParams(Params):
             off the reward; for simulated prices, where the variance is known, and for ``market_making``: of its
             inventory.
         observe: Names of the features it sees, in this order; null: all.
-        quotes: How a market maker quotes.
+        quoting: How a market maker quotes.
     """
 
     asset_class: str
@@ -72,7 +72,7 @@ class TraderParams(Params):
     paid: Literal["sleeve", "portfolio"] = "sleeve"
     risk_aversion: float = Field(0.0, ge=0)
     observe: tuple[str, ...] | None = Field(None, min_length=1)
-    quotes: QuoteParams | None = None
+    quoting: QuoteParams | None = None
 
     @property
     def kind(self) -> Action:
@@ -105,15 +105,15 @@ class TraderParams(Params):
             raise ValueError(f"every: {self.every}, and role short_term decides at every bar; take role long_term")
         if self.role == "long_term" and self.clock == 1:
             raise ValueError("every: 1, and role long_term decides less often; take role short_term")
-        if self.makes_markets != (self.quotes is not None):
-            raise ValueError("role: market_making and quotes: {width: ...} go together; give both or neither")
+        if self.makes_markets != (self.quoting is not None):
+            raise ValueError("role: market_making and quoting: {width: ...} go together; give both or neither")
         if self.makes_markets and self.kind != "quotes":
             raise ValueError(f"action: {self.action!r}, and role market_making quotes; leave action away")
         if self.kind == "quotes" and self.clock != 1:
             raise ValueError(f"every: {self.every}, and quotes stand for one bar; leave every away")
         if self.makes_markets and (self.start or self.size != 1.0):
             raise ValueError(
-                "role: market_making starts without inventory, and quotes.size says how much it trades; "
+                "role: market_making starts without inventory, and quoting.size says how much it trades; "
                 "leave start and size away"
             )
         return self

@@ -116,7 +116,7 @@ def makers(players: Sequence[Trader], fees: quotes.Fees) -> Makers | None:
             value_N[player.assets] = value
         return value_N
 
-    given = [player.params.quotes for player in found if player.params.quotes is not None]
+    given = [player.params.quoting for player in found if player.params.quoting is not None]
     most_N = per_asset([one.max_inventory for one in given])
     return Makers(
         players=found,

@@ -172,6 +172,6 @@ def _quotes(world: World, now: Rows, actions: Mapping[str, Tensor], target_EN: T
 
 def _width(world: World, player: Trader) -> float:
     """The largest distance that a trader can quote: in volatilities on a panel, in money for simulated prices."""
-    limits = player.params.quotes or world.params.limit_orders
+    limits = player.params.quoting or world.params.limit_orders
     assert limits is not None  # a trader that quotes has one of the two
     return limits.width

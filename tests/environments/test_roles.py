@@ -20,7 +20,7 @@ from environments.market.synthetic import SyntheticParams, generate
 from tests.environments.markets import FREE, bars, by_hand, market
 
 CRYPTO = {"asset_class": "crypto"}
-MAKER = {**CRYPTO, "role": "market_making", "quotes": {"width": 2.0, "size": 0.1, "max_inventory": 0.5}}
+MAKER = {**CRYPTO, "role": "market_making", "quoting": {"width": 2.0, "size": 0.1, "max_inventory": 0.5}}
 OPEN = {"max_position": 1, "max_class": 1, "max_gross": 1}
 
 
@@ -178,7 +178,7 @@ def test_scripted_quotes_earn_the_spread_where_prices_come_back_and_lose_without
         level[t] = 0.5 * level[t - 1] + 0.01 * rng.standard_normal()
     env = coins(
         wide(list(100 * np.exp(level)), reach=0.01),
-        {"maker": {**MAKER, "quotes": {**MAKER["quotes"], "width": 2.0}}},
+        {"maker": {**MAKER, "quoting": {**MAKER["quoting"], "width": 2.0}}},
         costs={"crypto": {**FREE, "commission_bps": 5}},
     )
     made = 0.0
@@ -287,10 +287,10 @@ def refused(match: str, **params: Any) -> None:
     [
         ({"role": "long_term"}, "role: 'long_term' has no instruments; give asset_class"),
         ({"role": "risk"}, "role: 'risk' is no trader's.*write risk_manager"),
-        ({**CRYPTO, "role": "market_making"}, "market_making and quotes: {width: ...} go together"),
-        ({**CRYPTO, "quotes": {"width": 1}}, "market_making and quotes: {width: ...} go together"),
-        ({**MAKER, "quotes": {"size": 0.1}}, "width"),
-        ({**MAKER, "quotes": {"width": 1, "size": 0.6, "max_inventory": 0.5}}, "more than max_inventory"),
+        ({**CRYPTO, "role": "market_making"}, "market_making and quoting: {width: ...} go together"),
+        ({**CRYPTO, "quoting": {"width": 1}}, "market_making and quoting: {width: ...} go together"),
+        ({**MAKER, "quoting": {"size": 0.1}}, "width"),
+        ({**MAKER, "quoting": {"width": 1, "size": 0.6, "max_inventory": 0.5}}, "more than max_inventory"),
         ({**MAKER, "action": "continuous"}, "market_making quotes; leave action away"),
         ({**MAKER, "every": 5}, "quotes stand for one bar"),
         ({**MAKER, "start": 0.5}, "starts without inventory"),

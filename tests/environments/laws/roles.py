@@ -44,7 +44,7 @@ def staffed(panel: Panel, num_envs: int = 1, *, makers: bool = True, manager: bo
 def _maker(name: str, rng: np.random.Generator) -> dict[str, Any]:
     most = float(rng.uniform(0.1, 1))
     quotes = {"width": float(rng.uniform(0.2, 3)), "size": most * float(rng.uniform(0.1, 1)), "max_inventory": most}
-    return {"asset_class": name, "role": "market_making", "quotes": quotes, "risk_aversion": float(rng.uniform(0, 10))}
+    return {"asset_class": name, "role": "market_making", "quoting": quotes, "risk_aversion": float(rng.uniform(0, 10))}
 
 
 def _manager(rng: np.random.Generator) -> dict[str, Any]:
@@ -175,9 +175,9 @@ def _volatility_TN(panel: Panel) -> Tensor:
 def _distances(env: MarketEnv, actions: dict[str, Tensor]) -> Tensor:
     distance_EN2 = torch.full((env.num_envs, len(env.panel.symbols), 2), torch.inf, dtype=torch.float64)
     for name, trader in (env.params.traders or {}).items():
-        if trader.quotes is not None:
+        if trader.quoting is not None:
             asset_A = [env.panel.symbols.index(agent.split("/")[1]) for agent in env.groups[name].agent_ids]
-            distance_EN2[:, asset_A] = (actions[name].double() + 1) / 2 * trader.quotes.width
+            distance_EN2[:, asset_A] = (actions[name].double() + 1) / 2 * trader.quoting.width
     return distance_EN2
 
 
