@@ -172,7 +172,7 @@ def _other_future(experiment: Experiment, world: MarketEnv, generator: np.random
     """Plays up to a random bar and beyond it, twice: its day, what differs up to it, whether anything does after."""
     first, last = world.window_bars
     steps = min(STEPS, last - first)
-    first = int(generator.integers(first, last - steps, endpoint=True))
+    first = max(first, _first_of_day(world.panel, int(generator.integers(first, last - steps, endpoint=True))))
     cut = first + int(generator.integers(steps // 2, steps))
     plans = random_actions(world.groups, 1, steps, int(generator.integers(2**31)))
     with tempfile.TemporaryDirectory() as folder:
@@ -226,6 +226,12 @@ def _first_difference(ones: Iterator[Snapshot] | list[Snapshot], others: Iterato
             if not torch.equal(value, other[name][: len(value)]):
                 return f"{name} differs at step {step}"
     return ""
+
+
+def _first_of_day(panel: Panel, bar: int) -> int:
+    """The first bar of a bar's day: where a window that is given by that day begins."""
+    days_T = panel.dates_T.astype("datetime64[D]")
+    return int(np.searchsorted(days_T, days_T[bar]))
 
 
 def _day(panel: Panel, bar: int) -> str:
