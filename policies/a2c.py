@@ -19,21 +19,28 @@ from torch import Tensor
 from policies.actor_critic import ActorCritic, ActorCriticParams
 from policies.actor_critic_learner import ActorCriticLearner
 from policies.models import default_model
-from policies.on_policy import OLDER_POLICY, Schedule
+from policies.on_policy import Schedule
 
 
 class A2CParams(ActorCriticParams):
-    """Hyperparameters of A2C; every row is used once."""
+    """Hyperparameters of A2C; every row is used once.
+
+    Small minibatches learn from few samples (``bench samples``); larger ones take less time.
+    """
 
     lr: float = Field(7e-4, gt=0, le=1, description="learning rate of Adam")
-    entropy_coeff: float = Field(0.01, ge=0, description="weight of the entropy bonus")
+    minibatch_size: int = Field(64, ge=1, description="rows of one gradient step")
+    initial_log_std: float = Field(
+        -1.0, ge=-5, le=1, description="log deviation of continuous actions at the start, in half ranges of the action"
+    )
 
 
 class A2CTorchLearner(ActorCriticLearner):
     """Policy gradient with a learned baseline (Mnih et al. 2016, section 4): -A log pi(a|s) + c_v (V - R)^2 - c_e H.
 
-    Rows that an older policy mu sampled (``OLDER_POLICY``) weigh min(1, pi(a|s) / mu(a|s)) in the first term, as in
-    V-trace (Espeholt et al. 2018, section 4.2): unweighted, it is the gradient of a return only as long as pi is mu.
+    Rows weigh min(1, pi(a|s) / mu(a|s)) in the first term, mu being the policy that sampled them, as in V-trace
+    (Espeholt et al. 2018, section 4.2): unweighted, it is the gradient of a return only as long as pi is mu: no longer
+    from the second minibatch on. A bad action would push the policy away however far it has gone.
     """
 
     columns = (Columns.ACTION_LOGP, Postprocessing.ADVANTAGES, Postprocessing.VALUE_TARGETS)
@@ -45,9 +52,8 @@ class A2CTorchLearner(ActorCriticLearner):
         error_PB = (value_PB - rows[Postprocessing.VALUE_TARGETS]).square()
         return config.vf_loss_coeff * error_PB - gain_PB - config.entropy_coeff * entropy_PB
 
-    def _weighted(self, advantage: Tensor, logp: Tensor, rows: Mapping[str, Tensor]) -> Tensor:
-        if not self.config.learner_config_dict.get(OLDER_POLICY):
-            return advantage
+    @staticmethod
+    def _weighted(advantage: Tensor, logp: Tensor, rows: Mapping[str, Tensor]) -> Tensor:
         ratio = torch.exp(logp.detach() - rows[Columns.ACTION_LOGP])
         return advantage * ratio.clamp(max=1.0)
 

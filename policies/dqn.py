@@ -31,7 +31,6 @@ class DQNParams(ReplayParams):
 
     activation: Activation = Field("relu", description="after each hidden layer")
     lr: float = Field(5e-4, gt=0, le=1, description="learning rate of Adam")
-    n_step: int = Field(3, ge=1, description="rewards summed before the bootstrap")
     tau: float = Field(0.01, gt=0, le=1, description="share of the way the target moves in each update")
     double: bool = Field(True, description="choose the next action with the online network")
     dueling: bool = Field(True, description="separate streams for value and advantages")

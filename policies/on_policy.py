@@ -21,9 +21,6 @@ from policies.seen import DECIDED, units
 
 _PERCEPTRON = Mlp()
 
-OLDER_POLICY = "older_policy"
-"""In a Learner's ``learner_config_dict``: whether rows were sampled before the last update, not after it."""
-
 
 @dataclass(frozen=True)
 class Schedule:

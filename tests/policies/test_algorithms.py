@@ -164,10 +164,13 @@ def test_a2cs_loss_is_the_formula():
         "value_targets": torch.arange(5.0),
     }
     out = module.forward_train(batch)
-    loss = learner.compute_loss_for_module(module_id="g", config=config, batch=batch, fwd_out=out)
     logits = out["action_dist_inputs"]
     logp, value = torch.log_softmax(logits, -1), module.compute_values(batch)
     entropy = -(logp.exp() * logp).sum(-1).mean()
     taken = logp[torch.arange(5), batch["actions"]]
-    expected = -(batch["advantages"] * taken).mean() + 0.3 * ((value - torch.arange(5.0)) ** 2).mean() - 0.2 * entropy
+    ratio = torch.tensor([0.5, 1.0, 0.25, 2.0, 4.0])
+    batch["action_logp"] = (taken - ratio.log()).detach()
+    loss = learner.compute_loss_for_module(module_id="g", config=config, batch=batch, fwd_out=out)
+    gain = ratio.clamp(max=1.0) * batch["advantages"] * taken
+    expected = -gain.mean() + 0.3 * ((value - torch.arange(5.0)) ** 2).mean() - 0.2 * entropy
     torch.testing.assert_close(loss, expected)

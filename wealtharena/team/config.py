@@ -15,7 +15,6 @@ from ray.rllib.policy.policy import PolicySpec
 from environments.base import ArrayEnv
 from policies.algorithm import Algorithm
 from policies.learner_options import LearnerOptions
-from policies.on_policy import OLDER_POLICY
 from wealtharena.spec_curriculum import CurriculumSpec
 from wealtharena.team.learner_group import TeamLearnerGroup
 from wealtharena.team.runner import ArrayEnvRunner
@@ -154,7 +153,6 @@ class TeamConfig(AlgorithmConfig):
         )
         self.learner_options.put(config)
         config.debugging(seed=self.seed)
-        config.learners(learner_config_dict={**config.learner_config_dict, OLDER_POLICY: self.overlap})
         config.multi_agent(policies={name: PolicySpec() for name in names}, policy_mapping_fn=_group_is_policy)
         return config
 
