@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ from wealtharena.errors import UserError
 from wealtharena.experiment import load_experiment
 from wealtharena.spec import EarlyStoppingSpec, StopSpec
 from wealtharena.team.policy import load_policies
+from wealtharena.training import live
 from wealtharena.training import train as training
 from wealtharena.training.live import LiveView
 from wealtharena.training.metrics_log import MetricsLog, read_rows
@@ -240,7 +243,8 @@ def progress(**groups: dict[str, float]) -> Progress:
     return Progress(iteration=3, env_steps=12_000, seconds=30.0, steps_per_s=400.0, groups=groups)
 
 
-def test_without_a_terminal_each_iteration_is_a_line() -> None:
+def test_without_a_terminal_iterations_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "PAUSE", 0.0)
     console = Console(file=StringIO(), force_terminal=False, width=40)
     with LiveView(console, {"left": "PPO", "right": "DQN"}) as view:
         view.update(progress(left={}), 0.25)
@@ -250,6 +254,24 @@ def test_without_a_terminal_each_iteration_is_a_line() -> None:
     assert first == "iteration 3  12,000 steps  400 steps/s  25% done, 1:30 left  return: no episode has ended yet"
     assert second.endswith("return: left 1.250")
     assert third.endswith("50% done, 0:30 left  return: left 1.250")
+
+
+def test_quick_iterations_do_not_fill_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(live, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    console = Console(file=StringIO(), force_terminal=False, width=40)
+    with LiveView(console, {"left": "PPO"}) as view:
+        for iteration in range(1, 121):  # 8 in a second
+            view.update(replace(progress(left={"episode_return": 1.0}), iteration=iteration), 0.5)
+            now[0] += 0.125
+        view.begin("fold 2 of 2")
+        view.update(progress(left={}), 0.5)
+    shown = console.file.getvalue()
+    lines = shown.splitlines()
+    starts = ["iteration 1 ", "iteration 41 ", "iteration 81 ", "iteration 120 ", "fold 2 of 2", "iteration 3 "]
+    assert all(line.startswith(start) for line, start in zip(lines, starts, strict=True))
+    assert "\x1b" not in shown
+    assert "\r" not in shown
 
 
 def test_on_a_terminal_there_is_a_table_with_a_row_for_each_group() -> None:

@@ -1,7 +1,8 @@
-"""What a person sees while a team trains: a table that is redrawn, or one line per iteration without a terminal."""
+"""What a person sees while a team trains: a table that is redrawn, or, without a terminal, a line now and then."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -16,6 +17,8 @@ from wealtharena.training.progress import Progress
 RETURN = "episode_return"
 EXPLORATION = ("entropy", "epsilon", "temperature")
 LOSSES = ("policy_loss", "q_loss", "value_loss", "loss")
+PAUSE = 5.0
+"""The least number of seconds between two lines in a log: quick iterations do not fill it."""
 
 
 class LiveView:
@@ -27,6 +30,7 @@ class LiveView:
         self._algorithms = algorithms
         self._returns: dict[str, float] = {}
         self._title = ""
+        self._told_at, self._untold = -PAUSE, ""
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
 
     def __enter__(self) -> Self:
@@ -39,12 +43,15 @@ class LiveView:
     ) -> None:
         if self._live is not None:
             self._live.stop()
+        self._tell_last()
 
     def begin(self, title: str) -> None:
         """Another training begins, of another team."""
+        self._tell_last()
         self._returns, self._title = {}, f"{title}\n"
         if self._live is None:
             self._console.print(title, soft_wrap=True, highlight=False)
+            self._told_at = -PAUSE
 
     def update(self, progress: Progress, done: float) -> None:
         """Shows an iteration; ``done`` is the fraction of the run behind it."""
@@ -53,10 +60,17 @@ class LiveView:
                 self._returns[group] = metrics[RETURN]
         if self._live is None:
             returns = "  ".join(f"{group} {_number(value)}" for group, value in self._returns.items())
-            line = f"{_status(progress, done)}  return: {returns or _no_return(progress)}"
-            self._console.print(line, soft_wrap=True, highlight=False)
+            self._untold = f"{_status(progress, done)}  return: {returns or _no_return(progress)}"
+            if time.monotonic() - self._told_at >= PAUSE:
+                self._tell_last()
         else:
             self._live.update(Group(Text(self._title + _status(progress, done)), self._table(progress)), refresh=True)
+
+    def _tell_last(self) -> None:
+        """Prints the newest line, if that is not yet to be seen."""
+        if self._untold:
+            self._console.print(self._untold, soft_wrap=True, highlight=False)
+            self._told_at, self._untold = time.monotonic(), ""
 
     def _table(self, progress: Progress) -> Table:
         table = Table("group", "algorithm")
