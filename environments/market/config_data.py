@@ -95,5 +95,5 @@ class WindowParams(base.Params):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.start is not None and self.end is not None and self.start > self.end:
-            raise ValueError(f"start {self.start} is not before end {self.end}; a window ends on its first day or later")
+            raise ValueError(f"start {self.start} is not before end {self.end}; it may end on its first day")
         return self
