@@ -11,12 +11,14 @@ from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from environments.market import inventory, ledger, orders
+from environments.market import compiled, env, inventory, ledger, orders
 from environments.market.oversight import Oversight
 from environments.market.world import World
 from tests.environments.laws import accounts, copies, information, limits, response, roles
 from tests.environments.laws.faults import Fault, instead, result
 from tests.environments.laws.roles import staffed
+from tests.environments.laws.worlds import world
+from tests.environments.test_compiled import assert_the_same_game
 
 without_makers = partial(staffed, makers=False)
 without_manager = partial(staffed, manager=False)
@@ -136,3 +138,14 @@ def test_a_law_notices_its_fault(fault, monkeypatch):
     monkeypatch.setattr(fault.owner, fault.name, fault.wrap(getattr(fault.owner, fault.name)))
     with pytest.raises(AssertionError):
         on_every_seed(fault.law)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_traced_step_with_roles_is_the_same_game(seed, monkeypatch):
+    monkeypatch.setattr(compiled, "compiled_graph", lambda graph, _: graph)
+    monkeypatch.setattr(env, "check_compiler", lambda _: None)
+    assert_the_same_game(world(staffed, seed), world(staffed, seed, compile=True), seed)
+
+
+def test_every_law_of_the_roles_has_a_fault():
+    assert {fault.law for fault in FAULTS} >= set(OWN)
