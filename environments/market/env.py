@@ -47,7 +47,8 @@ class MarketEnv(ArrayEnv):
 
     Actions: of a trader ``trade`` (Discrete(3): Sell, Hold, Buy), ``levels`` (Discrete), ``continuous`` or ``adjust``
     (Box), see ``signals``, or ``quotes`` (Box(2)), see ``quotes``; of the allocator Box(K), see ``allocation.budgets``;
-    of a fuser Box(J), see ``fusion.chosen_voices``.
+    of a fuser Box(J), see ``fusion.chosen_voices``; of a market maker Box(2), see ``inventory``; of the risk manager
+    Box(2), see ``oversight``. A trader whose ``every`` is above 1 speaks with its last signal in between.
     What is asked for is a share of the asset's sleeve (``allocation.sleeves``), or a number of shares (``sizing``).
     A Hold leaves the shares alone, until the sleeve changes: then it is kept to scale.
 
