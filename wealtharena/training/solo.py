@@ -43,9 +43,7 @@ def solo_params(params: MarketParams, only: str, names: tuple[str, ...]) -> Solo
     for asset_class, name in idle.items():
         if asset_class != given[only].asset_class:
             traders[name] = TraderParams(asset_class=asset_class, action="trade")
-    return SoloParams.model_validate(
-        {**params.unmanaged().model_dump(by_alias=True), "only": only, "traders": traders}
-    )
+    return SoloParams.model_validate({**params.unmanaged().model_dump(by_alias=True), "only": only, "traders": traders})
 
 
 class SoloMarket(ArrayEnv):
