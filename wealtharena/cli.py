@@ -28,12 +28,12 @@ from wealtharena.evidence.table import result_tables
 from wealtharena.experiment import Experiment, load_experiment
 from wealtharena.training.assess import assess, assess_run, find_subject, folder_for
 from wealtharena.training.live import LiveView
-from wealtharena.training.logs import code_paths, run_log, versions
+from wealtharena.training.logs import code_paths, run_log, versions_text
 from wealtharena.training.mirror import here, kept
 from wealtharena.training.phases import phases_of
 from wealtharena.training.ray_session import quiet_ray, ray_session
 from wealtharena.training.resources import bundles_of, of_the_cluster, placement, require
-from wealtharena.training.room import nodes, require_places, summary
+from wealtharena.training.room import in_words, nodes, require_places
 from wealtharena.training.run_dir import RunDir, open_run
 from wealtharena.training.setup import begin, resume
 from wealtharena.training.stopping import StopSignal
@@ -174,9 +174,9 @@ def _introduce(console: Console, experiment: Experiment, run: RunDir, cluster: s
         "train": _span(experiment.train_dates),
         "test": _span(experiment.test_dates),
         **code_paths(),
-        "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
+        "versions": versions_text(),
         "cluster": cluster,
-        "resources": summary(nodes()),
+        "resources": in_words(nodes()),
         "learning": placement(experiment, of_the_cluster()),
         "output": run.home,
     }

@@ -17,7 +17,7 @@ from wealtharena.document import read_document
 from wealtharena.errors import UserError
 from wealtharena.experiment import load_experiment
 from wealtharena.training.resources import bundles_of, gpus_per_learner, of_the_cluster, require
-from wealtharena.training.room import nodes, require_places, summary, wait_for_room, without_place
+from wealtharena.training.room import in_words, nodes, require_places, wait_for_room, without_place
 from wealtharena.tuning.check import sweep_of
 from wealtharena.tuning.trial import NUMBER, POINT, VALUES, TeamTrial, trial_config
 
@@ -159,6 +159,6 @@ def test_who_finds_no_room_says_so_and_gives_up(cluster: Any, caplog: pytest.Log
 
 @pytest.mark.ray
 def test_the_nodes_are_told(cluster: list[dict[str, float]]) -> None:
-    assert summary(nodes()).startswith("3 nodes: ")
-    assert "16 CPU" in summary(nodes())
-    assert summary(nodes()).endswith("free: 48 CPU, 4 GPU")
+    assert in_words(nodes()).startswith("3 nodes: ")
+    assert "16 CPU" in in_words(nodes())
+    assert in_words(nodes()).endswith("free: 48 CPU, 4 GPU")

@@ -263,3 +263,12 @@ def test_a_run_kept_elsewhere_goes_on_is_evaluated_and_reported(game: Path, tmp_
 def test_a_local_filesystem_is_what_a_file_uri_means(tmp_path: Path) -> None:
     assert isinstance(Storage.at(f"file://{tmp_path}/a").files, type(FileSystem.from_uri("file:///")[0]))
     assert Storage.at(f"file://{tmp_path}/a/").name == "a"
+
+
+def test_a_sweep_writes_to_a_folder_that_all_nodes_share(game: Path) -> None:
+    with game.open("a") as file:
+        file.write("tune: {space: {seed: {choice: [0, 1]}}, trials: 2}\n")
+    for arguments in (("--set", "storage=s3://bucket/runs"), ("--out", "s3://bucket/runs/x")):
+        refused = run("tune", "game.yaml", *arguments)
+        assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+        assert "give one that the nodes share" in refused.stderr

@@ -52,6 +52,11 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in ("ray", "torch")}}
 
 
+def versions_text() -> str:
+    """The versions in words."""
+    return ", ".join(f"{name} {number}" for name, number in versions().items())
+
+
 def code_paths() -> dict[str, str]:
     """Which files run: those of this project, or of a namesake that was found before them."""
     return {package.__name__: str(Path(package.__path__[0])) for package in (environments, policies, wealtharena)}

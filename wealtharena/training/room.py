@@ -76,7 +76,7 @@ def nodes() -> list[Bundle]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def summary(there: Sequence[Bundle]) -> str:
+def in_words(there: Sequence[Bundle]) -> str:
     """What there is, in words: ``3 nodes: 1 x 16 CPU 4 GPU, 2 x 16 CPU``, and how much of it is free."""
     free = _counted(ray.available_resources())
     left = ", ".join(f"{amount:g} {name}" for name, amount in free.items()) or "nothing"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,9 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from wealtharena.console import INTERRUPTED, Config, Overrides, Verbose, one_line_errors
+from wealtharena.console import INTERRUPTED, Config, Overrides, Verbose, one_line_errors, show_facts, warn
 from wealtharena.evidence.table import result_tables
+from wealtharena.training.logs import code_paths, event, run_log, setting, versions_text
 from wealtharena.training.ray_session import ray_session
+from wealtharena.training.room import in_words, nodes
 from wealtharena.training.run_dir import RunDir
 from wealtharena.tuning.check import Sweep
 from wealtharena.tuning.comparison import compare_trials
@@ -32,7 +33,7 @@ def tune_command(
     config: Config,
     overrides: Overrides,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="DIR", show_default="runs/NAME-NUMBER", help="Folder of the sweep; must not hold one yet."
         ),
@@ -58,7 +59,8 @@ def tune_command(
     console = Console()
     with one_line_errors(verbose):
         sweep, folder = (resume_sweep if resume else begin_sweep)(config, overrides, out)
-        with RunDir(folder.path).alone(), ray_session() as cluster:
+        with RunDir(folder.path).alone(), run_log(folder.path, warn), ray_session() as cluster:
+            event("resumed" if resume else "started", run=folder.path.name, **setting())
             _introduce(console, sweep, folder, cluster)
             view = SweepView(sweep.metric, sign=sweep.tune.sign, trials=sweep.count)
             run_sweep(sweep, folder, [view], resume=resume)
@@ -71,18 +73,18 @@ def tune_command(
 
 
 def _introduce(console: Console, sweep: Sweep, folder: SweepDir, cluster: str) -> None:
-    facts = Table.grid(padding=(0, 2))
-    lines = {
+    facts = {
         "sweep": f"{sweep.name}, {sweep.count} trials",
         "compared by": f"{sweep.metric}, {sweep.tune.mode}",
         "searcher": sweep.tune.searcher.kind,
         "scheduler": sweep.tune.scheduler.kind,
+        **code_paths(),
+        "versions": versions_text(),
         "cluster": cluster,
+        "resources": in_words(nodes()),
         "output": str(folder.path),
     }
-    for name, text in lines.items():
-        facts.add_row(name, escape(text))
-    console.print(facts)
+    show_facts(console, facts)
 
 
 def _conclude(console: Console, folder: SweepDir, summary: Mapping[str, Any]) -> None:

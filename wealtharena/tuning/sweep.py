@@ -14,6 +14,7 @@ from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneC
 from wealtharena.errors import UserError
 from wealtharena.spec_tune import PopulationSpec
 from wealtharena.training.resources import of_the_cluster, require
+from wealtharena.training.room import nodes, require_places, wait_for_room
 from wealtharena.tuning.check import Sweep
 from wealtharena.tuning.folder import SweepDir, has_state
 from wealtharena.tuning.log import TrialLog, name_of
@@ -96,7 +97,7 @@ def _kept(sweep: Sweep) -> int:
 
 
 def _require_room(sweep: Sweep) -> None:
-    """Refuses trials that would wait without an end."""
+    """Refuses trials that would wait without an end; waits a while for room for the first."""
     there = of_the_cluster()
     require(sweep.experiment, there, "the cluster")
     first = {NUMBER: 0, VALUES: sweep.first}
@@ -107,6 +108,8 @@ def _require_room(sweep: Sweep) -> None:
                 f"a trial needs {needed:g} {name} (one for itself, one for each of sampling.runners and of "
                 f"learning.learners), and the cluster has {there.get(name, 0.0):g}; lower them, or use a larger cluster"
             )
+    require_places(request.bundles, nodes())
+    wait_for_room(request.bundles)
 
 
 @contextmanager
