@@ -27,8 +27,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
-from environments.market.config import MarketParams, TraderParams
+from environments.market.config import MarketParams
 from environments.market.config_costs import CostParams, LimitOrderParams
+from environments.market.config_traders import TraderParams
 from wealtharena import cli
 from wealtharena.experiment import load_experiment
 from wealtharena.spec import ExperimentSpec

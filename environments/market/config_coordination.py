@@ -76,6 +76,13 @@ def fuser_of(asset_class: str) -> str:
     return f"{asset_class}_fuser"
 
 
+class AllocatorParams(Params):
+    """The agent that divides the capital: it acts each ``every``-th step, budgets = softmax(sharpness x action)."""
+
+    every: int = Field(5, ge=1)
+    sharpness: float = Field(3.0, gt=0, le=50)
+
+
 class FixedBudgets(Params):
     """Budgets that never change.
 

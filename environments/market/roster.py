@@ -9,8 +9,9 @@ from datetime import date
 import numpy as np
 
 from environments.errors import DataError
-from environments.market.config import Action, MarketParams, TraderParams
+from environments.market.config import MarketParams
 from environments.market.config_data import DataParams
+from environments.market.config_traders import Action, TraderParams
 from environments.market.feed import Listing
 from environments.market.panel import Panel, load_panel
 from environments.market.synthetic import generate

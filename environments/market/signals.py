@@ -14,7 +14,7 @@ import gymnasium as gym
 import torch
 from torch import Tensor
 
-from environments.market.config import TraderParams
+from environments.market.config_traders import TraderParams
 
 HOLD = 1
 

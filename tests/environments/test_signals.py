@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from environments.market.config import Action, TraderParams
+from environments.market.config_traders import Action, TraderParams
 from environments.market.signals import action_space, dialect
 
 

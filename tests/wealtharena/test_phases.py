@@ -13,7 +13,8 @@ import ray
 import torch
 import yaml
 
-from environments.market.config import MarketParams, TraderParams
+from environments.market.config import MarketParams
+from environments.market.config_traders import TraderParams
 from environments.market.env import MarketEnv
 from policies.dqn import DQN, DQNParams
 from policies.ppo import PPO, PPOParams

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from environments.market.config import ALLOCATOR, TraderParams
+from environments.market.config import ALLOCATOR
 from environments.market.config_roles import RISK
+from environments.market.config_traders import TraderParams
 from environments.market.env import MarketEnv
 from environments.staged import StagedEnv
 from wealtharena.agents.parts import Learned, Profile

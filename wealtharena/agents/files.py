@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from ray.rllib.core.rl_module.rl_module import RLModule
 
-from environments.market.config import TraderParams
+from environments.market.config_traders import TraderParams
 from wealtharena.agents.parts import Learned, Profile
 from wealtharena.agents.recipe import algorithm_of
 from wealtharena.document import Document

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from environments.market.config import TraderParams
+from environments.market.config_traders import TraderParams
 from policies.algorithm import Algorithm
 from wealtharena.team.policy import Policy
 from wealtharena.team.provenance import Provenance

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import Field
 
 from environments.errors import DataError
-from environments.market.config import ALLOCATOR, TraderParams
+from environments.market.config import ALLOCATOR
+from environments.market.config_traders import TraderParams
 from environments.market.signals import action_space
 from policies.algorithm import Algorithm
 from policies.errors import MemberError

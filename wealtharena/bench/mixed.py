@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from environments.market.config import ALLOCATOR, AllocatorParams, MarketParams
+from environments.market.config import ALLOCATOR, MarketParams
+from environments.market.config_coordination import AllocatorParams
 from environments.market.env import MarketEnv
 from environments.market.planted.base import Actions, Observations, Reference
 from environments.market.planted.markets.team import MemberReference, TeamMarket, best_budgets

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from environments.base import ArrayEnv, Transition
-from environments.market.config import MarketParams, TraderParams
+from environments.market.config import MarketParams
+from environments.market.config_traders import TraderParams
 from environments.market.env import MarketEnv
 from environments.market.signals import HOLD
 
