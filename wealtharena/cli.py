@@ -32,7 +32,7 @@ from wealtharena.training.logs import code_paths, run_log, versions_text
 from wealtharena.training.mirror import here, kept
 from wealtharena.training.phases import phases_of
 from wealtharena.training.ray_session import quiet_ray, ray_session
-from wealtharena.training.resources import bundles_of, of_the_cluster, placement, require
+from wealtharena.training.resources import available, bundles_of, placement, require
 from wealtharena.training.room import in_words, nodes, require_places
 from wealtharena.training.run_dir import RunDir, open_run
 from wealtharena.training.setup import begin, resume
@@ -125,8 +125,8 @@ def train_command(
         algorithms = {group: type(algorithm).__name__ for group, algorithm in experiment.members.items()}
         with run.alone(), kept(run), run_log(run.path, warn):
             with ray_session() as cluster, StopSignal(_say_stopping) as stop:
-                require(experiment, of_the_cluster(), cluster)
-                require_places(bundles_of(experiment, of_the_cluster()), nodes())
+                require(experiment, available(experiment), cluster)
+                require_places(bundles_of(experiment, available(experiment)), nodes())
                 _introduce(console, experiment, run, cluster)
                 with LiveView(console, algorithms) as view:
                     outcome = _trainer_of(experiment)(experiment, run, view=view, stop=stop)
@@ -177,7 +177,7 @@ def _introduce(console: Console, experiment: Experiment, run: RunDir, cluster: s
         "versions": versions_text(),
         "cluster": cluster,
         "resources": in_words(nodes()),
-        "learning": placement(experiment, of_the_cluster()),
+        "learning": placement(experiment, available(experiment)),
         "output": run.home,
     }
     show_facts(console, lines)

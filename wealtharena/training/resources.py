@@ -109,9 +109,13 @@ def placement(experiment: Experiment, there: Mapping[str, float]) -> str:
     return f"{families_of(experiment)} families at the same time, on {device}, in {learners} processes each"
 
 
-def available() -> dict[str, float]:
-    """What Ray has where it runs, and would have here where it does not."""
-    return of_the_cluster() if ray.is_initialized() else of_this_machine()
+def available(experiment: Experiment) -> dict[str, float]:
+    """What Ray has where it runs, and would have here where it does not.
+
+    Of GPUs those of this process alone, if it is this process that learns: a head may have none.
+    """
+    there = of_the_cluster() if ray.is_initialized() else of_this_machine()
+    return there if experiment.spec.learning.learners else {**there, "GPU": float(torch.cuda.device_count())}
 
 
 def of_this_machine() -> dict[str, float]:

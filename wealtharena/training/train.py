@@ -70,7 +70,7 @@ def train(experiment: Experiment, run: RunDir, *, view: View, stop: Stop) -> Out
         torch.set_num_threads(1)
     last = run.latest()
     mark = last.mark if last else Mark()
-    there = available()
+    there = available(experiment)
     _tell_start(experiment, run, there, mark)
     wait_for_room(bundles_of(experiment, there))
     team = _restored(last) if last else team_config(experiment).build_algo()
@@ -121,6 +121,7 @@ def team_config(experiment: Experiment) -> TeamConfig:
     sampling, learning = experiment.spec.sampling, experiment.spec.learning
     members = {name: _as_it_acts(experiment, name) for name in experiment.members}
     environment, params = experiment.trained_on
+    gpus = gpus_per_learner(experiment, available(experiment))
     return (
         TeamConfig()
         .environment(env=environment, env_config=params)
@@ -132,7 +133,7 @@ def team_config(experiment: Experiment) -> TeamConfig:
             rollout_fragment_length=sampling.fragment,
         )
         .sampling(overlap=sampling.overlap)
-        .learners(num_learners=learning.learners, num_gpus_per_learner=gpus_per_learner(experiment, available()))
+        .learners(num_learners=learning.learners, num_gpus_per_learner=gpus)
         .computing(LearnerOptions(learning.precision, learning.accumulate))
         .debugging(seed=experiment.spec.seed)
     )
