@@ -5,10 +5,11 @@
 #   cluster/local.sh kill N  kill -9 of worker node N (1 or 2), as a spot node goes
 #   cluster/local.sh join N  starts worker node N again
 #   cluster/local.sh down    stops these nodes, and no other Ray of this machine
-# CPUS (of each node, 1), PORT (26379), DASHBOARD (28265), METRICS (28080) and FOLDER (/tmp/wealtharena-cluster) may be set.
+# CPUS (of each node, 1), PORT (26379), DASHBOARD (28265), METRICS (28080), AGENT (28365) and FOLDER
+# (/tmp/wealtharena-cluster) may be set.
 set -euo pipefail
 
-CPUS=${CPUS:-1} PORT=${PORT:-26379} DASHBOARD=${DASHBOARD:-28265} METRICS=${METRICS:-28080}
+CPUS=${CPUS:-1} PORT=${PORT:-26379} DASHBOARD=${DASHBOARD:-28265} METRICS=${METRICS:-28080} AGENT=${AGENT:-28365}
 FOLDER=${FOLDER:-/tmp/wealtharena-cluster}
 # What `make install` made comes first: a job's `python` is that of the head.
 PATH=$(cd "$(dirname "$0")/.." && pwd)/.venv/bin:$PATH
@@ -28,7 +29,11 @@ start() { # name, arguments of ray start; a session of its own, so that the whol
 
 alive() { [ -e "$FOLDER/$1.pid" ] && kill -0 "$(cat "$FOLDER/$1.pid")" 2>/dev/null; }
 
-worker() { start "worker$1" --address "127.0.0.1:$PORT" --metrics-export-port $((METRICS + $1)); }
+# Nodes on one machine need ports of their own for the agent too: without its agent a head takes no jobs.
+worker() {
+    start "worker$1" --address "127.0.0.1:$PORT" --metrics-export-port $((METRICS + $1)) \
+        --dashboard-agent-listen-port $((AGENT + $1))
+}
 
 wait_for() {
     for _ in $(seq 120); do
@@ -48,7 +53,7 @@ number() { # refuses what is no worker node
 up() {
     if [ "$RAY_AUTH_MODE" = token ]; then ray get-auth-token --generate >/dev/null; fi
     start head --head --port "$PORT" --dashboard-host 127.0.0.1 --dashboard-port "$DASHBOARD" \
-        --metrics-export-port "$METRICS"
+        --metrics-export-port "$METRICS" --dashboard-agent-listen-port "$AGENT"
     wait_for head
     worker 1
     worker 2
@@ -87,5 +92,5 @@ case ${1:-} in
     status) status ;;
     kill) number "${2:-}" && kill -KILL -- "-$(cat "$FOLDER/worker$2.pid")" && rm "$FOLDER/worker$2.pid" ;;
     join) number "${2:-}" && worker "$2" && wait_for "worker$2" ;;
-    *) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit 2 ;;
+    *) sed -n '2,10s/^# \{0,1\}//p' "$0" && exit 2 ;;
 esac
