@@ -15,21 +15,18 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from environments.base import ArrayEnv, Transition
-from environments.market import bar, inventory, rewards
-from environments.market.capital import opened
+from environments.market import bar, inventory, opening, pay, rewards
 from environments.market.compiled import CompiledStep, Stepped, check_compiler, typed
 from environments.market.config import ALLOCATOR, MarketParams
 from environments.market.config_roles import RISK
 from environments.market.desks import Desk
 from environments.market.feed import Rows
 from environments.market.groups import allocator_names, groups, risk_names
-from environments.market.ledger import Book
 from environments.market.missing import left_out
 from environments.market.orders import Orders, decide, from_targets
 from environments.market.panel import Panel
 from environments.market.record import MarketRecord
 from environments.market.rewards import Memories, Outcome
-from environments.market.seats import Seat
 from environments.market.sight import observe
 from environments.market.state import State, choose, of_copies, replaced, restored, saved
 from environments.market.world import World, build_world
@@ -234,7 +231,8 @@ class MarketEnv(ArrayEnv):
         else:
             episode_E = self._state.episode_E + 1
         remembered = () if seed is not None or self._state is None else self._state.terms
-        state = self._fresh(torch.arange(self.num_envs, device=self.device), episode_E, remembered)
+        copy_E = torch.arange(self.num_envs, device=self.device)
+        state = opening.begin(self._world, self._seed, copy_E, episode_E, remembered)
         self._begin(state)
         return observe(self._world, state)
 
@@ -356,56 +354,19 @@ class MarketEnv(ArrayEnv):
         after = self._running()
         if not self._world.on_host:
             copy_E = torch.arange(self.num_envs, device=done_E.device)
-            self._state = choose(done_E, self._fresh(copy_E, after.episode_E + 1, after.terms), after)
+            self._state = choose(
+                done_E, opening.begin(self._world, self._seed, copy_E, after.episode_E + 1, after.terms), after
+            )
             self._rows = None
             return observe(self._world, self._state) if seen else seen
         copy_X = done_E.nonzero().squeeze(1)
         if not len(copy_X):
             return seen
-        fresh = self._fresh(copy_X, after.episode_E.index_select(0, copy_X) + 1, of_copies(after.terms, copy_X))
+        episode_X, remembered = after.episode_E.index_select(0, copy_X) + 1, of_copies(after.terms, copy_X)
+        fresh = opening.begin(self._world, self._seed, copy_X, episode_X, remembered)
         self._state, self._rows = replaced(after, copy_X, fresh), None
         anew = observe(self._world, fresh) if seen else seen
         return {name: seen_EAF.index_copy(0, copy_X, anew[name]) for name, seen_EAF in seen.items()}
-
-    def _fresh(self, copy_E: Tensor, episode_E: Tensor, remembered: Memories) -> State:
-        """The first state of an episode of some copies, after another that the terms of the reward remember."""
-        world, capital = self._world, self.params.capital
-        opening = world.feed.open(self._seed, copy_E, episode_E)
-        price_EN = opening.price_EN
-        zero_EN, nav_E = torch.zeros_like(price_EN), torch.full_like(price_EN[:, 0], capital)
-        budget_EK, sleeve_EN = opened(world, world.feed.per_asset(opening.bar_E))
-        amount_EN = world.start_N * world.sizing.full(sleeve_EN)
-        shares_EN = world.sizing.shares(amount_EN, price_EN, nav_E)
-        value_EN = shares_EN * price_EN
-        zero_E1 = torch.zeros_like(price_EN[:, :1])
-        zero_EM, rank_EC = zero_E1.expand(-1, price_EN.shape[1] + 1), zero_E1.expand(-1, world.ranks)
-        return State(
-            book=Book(nav_E - value_EN.sum(1), shares_EN, price_EN, value_EN, price_EN),
-            nav_E=nav_E,
-            weight_EN=world.sizing.weights(amount_EN, price_EN, nav_E),
-            bar_E=opening.bar_E,
-            end_E=opening.end_E,
-            step_E=torch.zeros_like(opening.bar_E),
-            acts_E1=torch.ones_like(opening.bar_E, dtype=torch.bool).unsqueeze(1),
-            episode_E=episode_E,
-            budget_EK=budget_EK,
-            sleeve_EN=sleeve_EN,
-            sized_EN=world.paid(sleeve_EN),
-            order_EN=torch.zeros_like(zero_EN, dtype=torch.bool),
-            stand_EN=amount_EN,
-            held_EN=world.start_N.expand_as(zero_EN),
-            drawdown_EM=zero_EM,
-            score_EJ=zero_E1.expand(-1, len(world.traders)),
-            said_EM=world.said_M.expand(len(nav_E), -1),
-            voice_EM=world.voice_M.expand(len(nav_E), -1),
-            class_mean_EC=rank_EC,
-            class_variance_EC=rank_EC,
-            hidden_EK=opening.hidden_EK,
-            inventory_EN=zero_EN[:, :0] if world.makers is None else zero_EN,
-            terms=rewards.begin(self.params.reward, zero_EM, remembered),
-            reins=() if world.guard is None else world.guard.begin(nav_E),
-            watch=() if world.oversight is None else world.oversight.begin(nav_E),
-        )
 
     def _advance(self, before: State, now: Rows, orders: Orders) -> tuple[Columns, Tensor, Tensor]:
         """Trades one bar: rewards, and which copies have terminated or are truncated."""
@@ -416,7 +377,7 @@ class MarketEnv(ArrayEnv):
         ended_E = done_E if self.params.finite else ruined_E
         self._begin(after)
         self._record, self._outcome = outcome.record, lambda: (outcome, before.terms, orders)
-        return self._paid(before, now, outcome, reward_EM), ended_E, done_E > ended_E
+        return pay.earned(self._world, before, now, outcome, reward_EM), ended_E, done_E > ended_E
 
     def _hold_against(self, after: State, orders: Orders) -> None:
         """Notes the copies whose actions were not finite, and says so where the host may look."""
@@ -435,38 +396,6 @@ class MarketEnv(ArrayEnv):
             raise ValueError(
                 f"MarketEnv: an action of copy {copy} was NaN or a target weight infinite; give finite ones"
             )
-
-    def _paid(self, before: State, now: Rows, outcome: Outcome, reward_EM: Tensor) -> dict[str, Tensor]:
-        """The rewards of each group, less what its aversion to risk takes off."""
-        reward = self._paid_without_risk_manager(before, now, outcome, reward_EM)
-        if self._world.oversight is not None:
-            reward[RISK] = self._world.oversight.paid(outcome, reward_EM[:, -1:], self.params.reward.scale)
-        return reward
-
-    def _paid_without_risk_manager(
-        self, before: State, now: Rows, outcome: Outcome, reward_EM: Tensor
-    ) -> dict[str, Tensor]:
-        if self._world.plainly_paid:
-            return dict(zip(self.groups, reward_EM.split_with_sizes([*self._world.counts, 1], dim=1), strict=False))
-        reward, params, sleeve_EN = {}, self.params.reward, outcome.sleeve_EN
-        for seat in self._world.seats:
-            if seat.player.makes_markets:
-                reward[seat.player.name] = self._paid_to_maker(seat, now, outcome)
-                continue
-            reward_EA = seat.earns(reward_EM, sleeve_EN, params.unit)
-            if seat.player.params.risk_aversion:
-                variance_EN = self._world.feed.variance(before, outcome.shares_EN)
-                risk_EA = seat.risks(variance_EN, sleeve_EN, before.nav_E, params.unit)
-                reward_EA = reward_EA - (params.scale * seat.player.params.risk_aversion / 2 * risk_EA).float()
-            reward[seat.player.name] = reward_EA
-        reward |= {fuser.name: fuser.earns(reward_EM) for fuser in self._world.fusers}
-        if self.params.allocator is not None:
-            reward[ALLOCATOR] = reward_EM[:, -1:]
-        return reward
-
-    def _paid_to_maker(self, seat: Seat, now: Rows, outcome: Outcome) -> Tensor:
-        assert now.volatility_EN is not None  # a feed has it where somebody makes a market
-        return inventory.paid(seat.player, outcome, now.volatility_EN, self.params.reward)
 
     def _per_agent(self, flag_E: Tensor) -> dict[str, Tensor]:
         flag_E1 = flag_E.unsqueeze(1)

@@ -8,7 +8,20 @@ from dataclasses import replace
 import pytest
 import torch
 
-from environments.market import env, execution, impact, ledger, quotes, rewards, risk, roster, sight, simulation, world
+from environments.market import (
+    env,
+    execution,
+    impact,
+    ledger,
+    opening,
+    quotes,
+    rewards,
+    risk,
+    roster,
+    sight,
+    simulation,
+    world,
+)
 from environments.market.env import MarketEnv
 from environments.market.execution import Costs
 from environments.market.seats import Seat
@@ -53,8 +66,8 @@ def given_shares(found, *_):
 
 
 def flat_later_on(original):
-    def fresh(self, copy_E, episode_E, remembered):
-        state = original(self, copy_E, episode_E, remembered)
+    def fresh(world, seed, copy_E, episode_E, remembered):
+        state = original(world, seed, copy_E, episode_E, remembered)
         first_E1 = (episode_E == 0).unsqueeze(1)
         shares_EN = torch.where(first_E1, state.book.shares_EN, 0.0)
         value_EN = shares_EN * state.book.price_EN
@@ -175,8 +188,8 @@ FAULTS = [
         "_advance",
         result(lambda found, *_: (found[0], found[2], found[1])),
     ),
-    Fault("the start is a gift", accounts.an_episode_begins_with_its_start, MarketEnv, "_fresh", result(given_shares)),
-    Fault("later episodes start flat", accounts.an_episode_begins_with_its_start, MarketEnv, "_fresh", flat_later_on),
+    Fault("the start is a gift", accounts.an_episode_begins_with_its_start, opening, "begin", result(given_shares)),
+    Fault("later episodes start flat", accounts.an_episode_begins_with_its_start, opening, "begin", flat_later_on),
     Fault("interest is not paid out", paid.money_is_paid_as_it_is_earned, rewards, "profits", result(without_interest)),
     Fault(
         "a joint agent gets the mean",
