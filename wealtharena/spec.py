@@ -242,6 +242,42 @@ class PhaseSpec(Section):
     parallel: int = Field(1, ge=1)
 
 
+class WandbSpec(Section):
+    """Weights & Biases: the extra ``wandb``.
+
+    Attributes:
+        project: Of the run.
+        entity: User or team; null: the one that is logged in.
+    """
+
+    project: str = Field(min_length=1)
+    entity: str | None = None
+
+
+class MlflowSpec(Section):
+    """MLflow: the extra ``mlflow``.
+
+    Attributes:
+        experiment: Of the run.
+        uri: Of the tracking server; null: MLflow's own setting.
+    """
+
+    experiment: str = Field(min_length=1)
+    uri: str | None = None
+
+
+class TrackingSpec(Section):
+    """Who else is told of every iteration; nobody unless the file says so.
+
+    Attributes:
+        wandb: Weights & Biases.
+        mlflow: MLflow.
+    """
+
+    wandb: WandbSpec | None = None
+    mlflow: MlflowSpec | None = None
+
+
 class ExperimentSpec(Section):
     """One experiment file.
 
@@ -264,6 +300,7 @@ class ExperimentSpec(Section):
     phases: tuple[PhaseSpec, ...] = ()
     curriculum: CurriculumSpec | None = None
     tune: TuneSpec | None = None
+    tracking: TrackingSpec | None = None
 
     @property
     def frozen_members(self) -> tuple[str, ...]:

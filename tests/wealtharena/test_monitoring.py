@@ -2,10 +2,12 @@
 
 import json
 import re
+import sys
 import time
 import urllib.request
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import ray
@@ -14,12 +16,16 @@ import torch
 from environments.market.config import MarketParams
 from environments.market.env import MarketEnv
 from environments.staged import StagedEnv
+from wealtharena.errors import UserError
 from wealtharena.experiment import load_experiment
 from wealtharena.monitoring.dashboard import ROWS, dashboard
 from wealtharena.monitoring.gauges import Gauges
 from wealtharena.monitoring.readings import MEANING, TAGS, Reading, readings
+from wealtharena.monitoring.trackers import require_extras, trackers
+from wealtharena.monitoring.watchers import Watchers
 from wealtharena.training.progress import Progress
 from wealtharena.training.run_dir import RunDir
+from wealtharena.training.setup import begin
 from wealtharena.training.stopping import StopSignal
 from wealtharena.training.train import train
 
@@ -63,20 +69,117 @@ def test_an_iteration_shows_what_it_knows_under_its_labels():
     assert {reading.gauge for reading in readings(PROGRESS)} <= TAGS.keys()
 
 
-def test_gauges_that_fail_are_said_once_and_stop_no_run(monkeypatch, caplog):
-    tried = []
+class Clumsy:
+    """Fails at the second iteration."""
 
-    def broken(self, *args, **kwargs):
-        tried.append(args)
-        raise ConnectionError("no agent")
+    def __init__(self) -> None:
+        self.shown: list[int] = []
 
-    monkeypatch.setattr("ray.util.metrics.Gauge.__init__", broken)
-    gauges = Gauges("runs/a-001")
-    gauges.show(PROGRESS)
-    gauges.show(PROGRESS)
-    assert len(tried) == 1
-    assert "the gauges of runs/a-001 are not shown any more; the run goes on" in caplog.text
+    def show(self, progress: Progress) -> None:
+        self.shown.append(progress.iteration)
+        if len(self.shown) == 2:
+            raise ConnectionError("no agent")
+
+    def close(self) -> None:
+        self.shown.append(-1)
+
+
+def test_a_watcher_that_fails_is_left_out_and_stops_no_run(caplog):
+    clumsy, steady = Clumsy(), Gauges("runs/a-001")
+    shown = []
+    steady.show = shown.append
+    with Watchers([clumsy, steady]) as watchers:
+        for _ in range(3):
+            watchers.show(PROGRESS)
+    assert clumsy.shown == [3, 3]
+    assert shown == [PROGRESS] * 3
+    assert caplog.text.count("Clumsy failed and is not told of this run any more; the run goes on") == 1
     assert "no agent" in caplog.text
+
+
+# ---- trackers
+
+
+class StubRun:
+    """What wandb.init gives."""
+
+    def __init__(self, told: list) -> None:
+        self.told = told
+
+    def log(self, row, step):
+        self.told.append(("log", step, row["stocks/entropy"]))
+
+    def finish(self):
+        self.told.append(("finish",))
+
+
+def stub_wandb(told):
+    def init(**settings):
+        told.append(("init", settings))
+        return StubRun(told)
+
+    return SimpleNamespace(init=init)
+
+
+def stub_mlflow(told):
+    def start_run(run_id, run_name):
+        told.append(("start", run_id, run_name))
+        return SimpleNamespace(info=SimpleNamespace(run_id="0123"))
+
+    return SimpleNamespace(
+        set_tracking_uri=lambda uri: told.append(("uri", uri)),
+        set_experiment=lambda name: told.append(("experiment", name)),
+        start_run=start_run,
+        log_dict=lambda config, file: told.append(("config", config["name"], file)),
+        log_metrics=lambda row, step: told.append(("log", step, row["stocks/entropy"])),
+        end_run=lambda: told.append(("end",)),
+    )
+
+
+def test_weights_and_biases_is_told_of_every_iteration_and_goes_on_with_a_resumed_run(market, tmp_path, monkeypatch):
+    told: list = []
+    monkeypatch.setitem(sys.modules, "wandb", stub_wandb(told))
+    experiment = load_experiment(str(market), ["tracking.wandb={project: desk, entity: us}"])
+    require_extras(experiment.spec.tracking)
+    for _ in range(2):
+        with Watchers(trackers(experiment, RunDir(tmp_path / "run"))) as watchers:
+            watchers.show(PROGRESS)
+    (_, first), log, finish, (_, again), *_ = told
+    assert (log, finish) == (("log", 3, 0.7), ("finish",))
+    assert first == again
+    assert {key: first[key] for key in ("project", "entity", "resume")} == {
+        "project": "desk",
+        "entity": "us",
+        "resume": "allow",
+    }
+    assert first["config"] == experiment.resolved()
+
+
+def test_mlflow_is_told_of_every_iteration_and_goes_on_with_a_resumed_run(market, tmp_path, monkeypatch):
+    told: list = []
+    monkeypatch.setitem(sys.modules, "mlflow", stub_mlflow(told))
+    experiment = load_experiment(str(market), ["tracking.mlflow={experiment: desk, uri: file:there}"])
+    run = RunDir(tmp_path / "run")
+    for _ in range(2):
+        with Watchers(trackers(experiment, run)) as watchers:
+            watchers.show(PROGRESS)
+    once = [
+        ("uri", "file:there"),
+        ("experiment", "desk"),
+        ("start", None, run.home),
+        ("config", "small", "config.yaml"),
+    ]
+    again = [("uri", "file:there"), ("experiment", "desk"), ("start", "0123", run.home)]
+    rest = [("log", 3, 0.7), ("end",)]
+    assert told == [*once, *rest, *again, *rest]
+
+
+@pytest.mark.parametrize(("extra", "line"), [("wandb", "{project: desk}"), ("mlflow", "{experiment: desk}")])
+def test_a_tracker_that_is_not_installed_is_refused_before_anything_is_written(market, extra, line, monkeypatch):
+    monkeypatch.setitem(sys.modules, extra, None)
+    with pytest.raises(UserError, match=rf"tracking\.{extra}: .*install the extra 'wealtharena\[{extra}\]'"):
+        begin(str(market), [f"tracking.{extra}={line}"], "run")
+    assert not Path("run").exists()
 
 
 # ---- what the market shows of itself
@@ -135,6 +238,13 @@ def test_the_dashboard_is_the_one_that_is_made_of_the_gauges_and_names_no_other(
     for gauge in named:
         labels = ", ".join(TAGS[gauge])
         assert f"max by ({labels}) (ray_wealtharena_{gauge}{{" in text
+
+
+def test_every_gauge_is_in_the_documentation():
+    text = (Path(__file__).parents[2] / "cluster" / "grafana" / "README.md").read_text(encoding="utf-8")
+    for gauge, meaning in MEANING.items():
+        labels = ", ".join(f"`{label}`" for label in TAGS[gauge])
+        assert f"| `ray_wealtharena_{gauge}` | {labels} | {meaning} |" in text
 
 
 def test_the_dashboard_is_one_that_grafana_imports():

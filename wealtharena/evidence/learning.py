@@ -14,7 +14,7 @@ from wealtharena.evidence.figures import INK, RULE, Figure, layout
 
 RETURN = "episode_return"
 CURRICULUM, ENVIRONMENT = "curriculum", "environment"
-"""Its figures are in columns as those of a group are."""
+"""Their figures are in columns as those of a group are."""
 COLUMNS, CELL, GAP_X, TITLE = 3, 170, 0.07, 34
 CURVE, SHARES = "#0b57a4", ("#7f9fc4", "#d3d9df", "#e0912f", "#2f9e77", "#b65a9a", "#63b4dd", "#a0522d")
 

@@ -14,6 +14,7 @@ import yaml
 from wealtharena.document import read_document, shown
 from wealtharena.errors import UserError
 from wealtharena.experiment import Experiment, load_experiment
+from wealtharena.monitoring.trackers import require_extras
 from wealtharena.training.mirror import fetched, working_folder
 from wealtharena.training.phases import phases_of
 from wealtharena.training.resources import of_this_machine, require
@@ -40,6 +41,7 @@ def begin(config: str, overrides: Sequence[str], out: str | Path | None) -> tupl
     if "RAY_ADDRESS" not in os.environ:
         require(experiment, of_this_machine(), "this machine")
     starts_of(experiment)
+    require_extras(experiment.spec.tracking)
     run = _new_run(experiment.spec.name, None if out is None else str(out), experiment.spec.storage or "runs")
     run.write_config(experiment.resolved())
     return experiment, run

@@ -20,6 +20,8 @@ from policies.learner_options import LearnerOptions
 from wealtharena.errors import UserError
 from wealtharena.experiment import Experiment
 from wealtharena.monitoring.gauges import Gauges
+from wealtharena.monitoring.trackers import trackers
+from wealtharena.monitoring.watchers import Watchers
 from wealtharena.spec import ExperimentSpec
 from wealtharena.team.algorithm import Team
 from wealtharena.team.config import TeamConfig
@@ -76,8 +78,11 @@ def train(experiment: Experiment, run: RunDir, *, view: View, stop: Stop) -> Out
     team = _restored(last) if last else team_config(experiment).build_algo()
     try:
         provenance = read_provenance(last.path) if last else begun(team, experiment)
-        with MetricsLog(run.metrics, after=mark.iteration) as log:
-            return _Loop(experiment.spec, provenance, run, team, log, Gauges(run.home), view, stop).run(mark)
+        with (
+            MetricsLog(run.metrics, after=mark.iteration) as log,
+            Watchers([Gauges(run.home), *trackers(experiment, run)]) as watchers,
+        ):
+            return _Loop(experiment.spec, provenance, run, team, log, watchers, view, stop).run(mark)
     finally:
         team.stop()
 
@@ -154,7 +159,7 @@ class _Loop:
     folder: RunDir
     team: Team
     log: MetricsLog
-    gauges: Gauges
+    watchers: Watchers
     view: View
     stop: Stop
 
@@ -174,7 +179,7 @@ class _Loop:
     def _iterate(self, mark: Mark, started: float) -> Mark:
         progress, mark = iterate(self.spec, self.team, mark, started)
         self.log.write(progress.row())
-        self.gauges.show(progress)
+        self.watchers.show(progress)
         event("iteration", **progress.headline())
         reached = {"env_steps": mark.env_steps, "iteration": mark.iteration}
         self.view.update(progress, fraction_done(self.spec.stop, **reached, seconds=mark.seconds))

@@ -22,6 +22,7 @@ from wealtharena.document import Document
 from wealtharena.errors import UserError
 from wealtharena.experiment import Experiment, experiment_of
 from wealtharena.monitoring.gauges import Gauges
+from wealtharena.monitoring.watchers import Watchers
 from wealtharena.spec_tune import TuneSpec
 from wealtharena.team.algorithm import Team
 from wealtharena.team.config import TeamConfig
@@ -100,7 +101,7 @@ class TeamTrial(Trainable):
         self._metric = tune.metric or self._experiment.spec.checkpoint.metric
         self.team = trial_team(config).build_algo()
         self._provenance = begun(self.team, self._experiment)
-        self._gauges = Gauges(self.trial_name)
+        self._watchers = Watchers([Gauges(self.trial_name)])
         self.mark = Mark()
         self.score = None
         self._began = time.perf_counter()
@@ -109,7 +110,7 @@ class TeamTrial(Trainable):
         """Trains for one iteration; reports its row, and the last known score."""
         spec = self._experiment.spec
         progress, self.mark = iterate(spec, self.team, self.mark, self._began)
-        self._gauges.show(progress)
+        self._watchers.show(progress)
         row = progress.row()
         self.score = row.get(self._metric, self.score)
         reason = reason_to_end(spec, self.mark)
