@@ -167,6 +167,8 @@ def test_the_ablation(tmp_path: Path, local_ray: None) -> None:
     assert summary["ran"] == 4
     content = compare_trials(made.tune.compare, folder, summary, at_once=1)
     (setting,) = content["settings"]
+    (test,) = content["tests"]
+    assert test.endswith(", after costs")
     assert (content["score"], content["judged"], setting["setting"]) == ("Sharpe ratio", 4, "planted")
     assert [row["dimension"] for row in setting["dimensions"]] == ["coordination", "fusion"]
     first, other = setting["dimensions"][0]["levels"]
@@ -176,6 +178,7 @@ def test_the_ablation(tmp_path: Path, local_ray: None) -> None:
     page = render(folder)
     assert "What helps, and what does not" in page
     assert other["verdict"] in page
+    assert test in page
 
 
 def test_the_whole_ablation_is_checked_and_counted() -> None:

@@ -50,6 +50,7 @@ def compare_trials(
     content = {
         "score": "Sharpe ratio" if any(found["kind"] == "market" for found in judged.values()) else "episode return",
         "judged": len(judged),
+        "tests": sorted({_span(found) for found in judged.values()}),
         "settings": [
             {"setting": setting, "dimensions": [dimension_rows(key, place, scores) for place, key in enumerate(keys)]}
             for setting, scores in _by_setting(compare, summary, judged).items()
@@ -57,6 +58,12 @@ def compare_trials(
     }
     write_json(folder.path / COMPARISON, content)
     return content
+
+
+def _span(evaluation: Mapping[str, Any]) -> str:
+    """The dates of a test, and that costs are taken off; whole episodes have neither."""
+    test = (evaluation.get("windows") or {}).get("test")
+    return f"{test['start']} to {test['end']}, after costs" if test else "whole episodes"
 
 
 def _judged(folder: SweepDir, summary: Mapping[str, Any], at_once: int) -> dict[str, Mapping[str, Any]]:
