@@ -134,7 +134,9 @@ def test_four_cartpoles_half_ppo_half_dqn():
     while np.mean(together[-5:]) < 600 and steps < 200_000:
         result = algo.train()
         steps = result["num_env_steps_sampled_lifetime"]
-        together.append(2 * sum(result["groups"][name].get("episode_return", 0.0) for name in members))
+        returns = 2 * sum(result["groups"][name].get("episode_return", 0.0) for name in members)
+        if not np.isnan(returns):  # poles that stand end no episode for an iteration or two
+            together.append(returns)
     algo.stop()
     assert np.mean(together[-5:]) >= 600, f"{together[-5:]} after {steps} steps"
 
