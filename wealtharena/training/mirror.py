@@ -67,7 +67,8 @@ def kept(run: RunDir) -> Iterator[None]:
         yield
         return
     ended = threading.Event()
-    copying = threading.Thread(target=_copy_checkpoints, args=(run.path, storage, ended), daemon=True)
+    found = _marks(run.path)  # before the thread runs: the run may be quicker than it
+    copying = threading.Thread(target=_copy_checkpoints, args=(run.path, storage, ended, found), daemon=True)
     copying.start()
     try:
         yield
@@ -77,8 +78,8 @@ def kept(run: RunDir) -> Iterator[None]:
         _copy_all(run.path, storage)
 
 
-def _copy_checkpoints(folder: Path, storage: Storage, ended: threading.Event) -> None:
-    known, pause = _marks(folder), POLL
+def _copy_checkpoints(folder: Path, storage: Storage, ended: threading.Event, known: set[Path]) -> None:
+    pause = POLL
     while not ended.wait(pause):
         pause, now = POLL, _marks(folder)
         if now == known:
