@@ -50,6 +50,7 @@ def throughput_sheets(document: Document) -> tuple[Sheet, ...]:
         Sheet(("agent-steps/s", "stock RLlib", "WealthArena"), tuple(_contests(document))),
         Sheet(("returns of these trainings", "stock RLlib", "WealthArena"), tuple(_returns(document))),
         Sheet(("market alone, steps/s", *_copies(document), "face"), tuple(_markets(document))),
+        Sheet(("a step after more bars, against fewer", "ratio of costs"), tuple(_histories(document))),
         Sheet(("quickstart's team", "of the time"), tuple(_shares(document))),
     )
 
@@ -144,6 +145,14 @@ def _markets(document: Document) -> Iterator[Row]:
             what = _count(int(key.removeprefix("assets_")), "asset", "assets")
             cells = (figures(found[copies]) for copies in (*_copy_keys(document), "face"))
             yield what if form == "plain" else f"{what}, {form}", *cells
+
+
+def _histories(document: Document) -> Iterator[Row]:
+    """The same ends in both are what is required: see ``market_speed.APART``."""
+    history = document.get("market", {}).get("history", {})
+    if "apart" in history:
+        yield "episodes end equally often", f"{history['apart']['cost_ratio']:.2f} x"
+        yield "as they end: long prices ruin more copies", f"{history['cost_ratio']:.2f} x"
 
 
 def _shares(document: Document) -> Iterator[Row]:
