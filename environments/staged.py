@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.spaces import Discrete
 from pydantic import Field, ImportString
 from torch import Tensor
 
@@ -167,12 +168,21 @@ class StagedEnv(ArrayEnv):
         return replace(transition, active=self.active())
 
     def _dealt(self, actions: Mapping[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-        """The actions of each part's agents."""
+        """The actions of each part's agents. For copies that wait nobody may have been asked: they do anything."""
         copies = [part.copies for part in self._parts]
+        if self._anyone_waits:
+            actions = {name: self._anything(group) for name, group in self.groups.items()} | dict(actions)
         rows = {name: torch.split(action, copies) for name, action in actions.items()}
         for place, part in enumerate(self._parts):
             groups = part.env.groups.items()
             yield {name: rows[name][place][:, : len(group.agent_ids)] for name, group in groups if name in rows}
+
+    def _anything(self, group: Group) -> Tensor:
+        agents, space = (self.num_envs, len(group.agent_ids)), group.action_space
+        if isinstance(space, Discrete):
+            return torch.full(agents, int(space.start), device=self.device)
+        nearest_0 = torch.from_numpy(np.clip(0.0, space.low, space.high)).to(self.device, torch.float32)
+        return nearest_0.expand(*agents, *space.shape)
 
     def _change(self, step: Transition) -> Transition:
         """A step in which nothing happens to the copies that wait; after the last end all copies begin anew."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -102,6 +103,32 @@ def test_episodes_under_way_are_played_to_their_end():
     assert env.stage_E.tolist() == [1] * 4
     assert last.active["a"].tolist() == [[True, False, False]] * 4
     assert not torch.equal(last.obs["b"], last.final_obs["b"])
+
+
+class DemandingGame(TargetGame):
+    """Refuses a step without the actions of a group that decides, as the market does."""
+
+    def step(self, actions: Mapping[str, Tensor]) -> Transition:
+        assert not [name for name, active_EA in self.active().items() if active_EA.any() and name not in actions]
+        return super().step(actions)
+
+
+@pytest.mark.parametrize("kind", ["discrete", "continuous"])
+def test_nobody_need_be_asked_for_copies_that_wait(kind: str):
+    """After three steps the first copies wait, at a beginning where all decide; of the others nobody does."""
+    stages = {
+        name: {"groups": {"a": {"every": 2, "kind": kind}}, "horizon": horizon}
+        for name, horizon in (("short", 3), ("long", 6))
+    }
+    env = staged(DemandingGame, 2, **stages)
+    env.reset(seed=0)
+    env.assign((1, 1))
+    asked = {"a": torch.zeros(2, 1, dtype=torch.int64) if kind == "discrete" else torch.zeros(2, 1, 1)}
+    for step in range(6):
+        if step == 1:
+            env.assign((0, 2))
+        env.step(asked if env.active()["a"].any() else {})
+    assert env.stage_E.tolist() == [1, 1]
 
 
 def test_a_plan_may_change_while_copies_wait():
