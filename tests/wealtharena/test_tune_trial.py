@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.wealtharena.conftest import GAME
 from tests.wealtharena.teams import weights
 from wealtharena.document import Document, read_document
 from wealtharena.tuning.check import sweep_of
@@ -158,6 +159,36 @@ def test_it_learns_with_its_own_values(document: Document, trials: tuple[TeamTri
     result = other.train()
     assert result["iteration"] == donor.mark.iteration + 1
     assert rates(other)["stocks"] == before["stocks"]  # and they stay so
+
+
+def test_it_is_in_the_stage_of_the_donor(tmp_path: Path) -> None:
+    """Every episode is a success: in the second iteration the donor is promoted, which the other trial never was."""
+    (tmp_path / "game.yaml").write_text(
+        GAME
+        + """\
+curriculum:
+  stages: {short: {horizon: 2}, long: {}}
+  success: {metric: left/episode_return, at_least: 0.0}
+  rule: {kind: promotion, promote_above: 0.9, patience: 1}
+tune: {trials: 2, scheduler: {kind: pbt, interval: 2}, space: {members.left.params.lr: {uniform: [1e-4, 1e-2]}}}
+"""
+    )
+    document = read_document(str(tmp_path / "game.yaml"))
+    low, high = ({"members.left.params.lr": lr, "seed": 0} for lr in (1e-3, 2e-3))
+    donor, other = TeamTrial(config_of(document, low)), TeamTrial(config_of(document, high, 1))
+    rows = [donor.train()[ROW] for _ in range(3)]
+    other.train()
+    assert [row["curriculum/stage"] for row in rows] == [1, 2, 2]
+    assert not same(other.team.get_state()["team"]["curriculum"], donor.team.get_state()["team"]["curriculum"])
+
+    donor.save_checkpoint(str(tmp_path / "saved"))
+    assert other.reset(config_of(document, high)) is True
+    other.load_checkpoint(str(tmp_path / "saved"))
+    assert same(other.team.get_state()["team"]["curriculum"], donor.team.get_state()["team"]["curriculum"])
+    assert other.team.env_runner.env.stage_E.tolist() == donor.team.env_runner.env.stage_E.tolist() == [1] * 8
+    assert other.train()[ROW]["curriculum/stage"] == 2
+    donor.cleanup()
+    other.cleanup()
 
 
 def test_without_a_change_it_goes_on_to_the_bit(document: Document, tmp_path: Path) -> None:

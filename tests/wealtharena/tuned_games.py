@@ -1,7 +1,9 @@
-"""A game for sweeps."""
+"""Games for sweeps."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from environments.base import Transition
@@ -24,3 +26,21 @@ class FailingGame(TargetGame):
         if self.params.fails and self._stepped > 2:
             raise RuntimeError("the game is broken")
         return super().step(actions)
+
+
+class PaidParams(TargetParams):
+    worth: float = 1.0
+
+
+class PaidGame(TargetGame):
+    """Every step earns what the file says, whatever anybody does: the best trial is known beforehand."""
+
+    Params = PaidParams
+    in_flight = ("worth",)
+
+    params: PaidParams
+
+    def step(self, actions: Mapping[str, Tensor]) -> Transition:
+        transition = super().step(actions)
+        paid = {name: torch.full_like(reward, self.params.worth) for name, reward in transition.reward.items()}
+        return replace(transition, reward=paid)

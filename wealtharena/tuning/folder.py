@@ -7,10 +7,11 @@ own state, with the checkpoints), ``sweep.json``, ``sweep.html``, ``best.yaml`` 
 from __future__ import annotations
 
 import json
-import shutil
+import pickle
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,14 @@ import yaml
 
 from wealtharena.document import Document, read_document
 from wealtharena.errors import UserError
+from wealtharena.evidence.files import write_whole
 from wealtharena.training.run_dir import RunDir
 
 TRIAL = "trial.json"
-STATES, BACKUP, BACKUP_EVERY = "experiment_state-*.json", "state.backup", 10.0
+TRIALS = "experiment_state-*.json"
+STATES = (TRIALS, "basic-variant-state-*", "search_gen_state-*", "searcher-state-*", "callback-states-*")
+"""What Ray Tune goes on from: the trials, as JSON; who suggests values, and the callbacks, as pickles."""
+BACKUP, BACKUP_EVERY = "state.backup", 10.0
 
 
 @dataclass(frozen=True)
@@ -79,39 +84,49 @@ class SweepDir:
 def keep_state(folder: SweepDir) -> None:
     """Copies the newest state of Tune, if it is whole, every ``BACKUP_EVERY`` seconds.
 
-    Tune overwrites its one file; a process that is killed while it does leaves half of it.
+    Tune overwrites its files; a process that is killed while it does leaves half of one.
     """
-    newest = max(folder.state.glob(STATES), default=None)
-    if newest is None or time.time() - _written_at(backup := folder.path / BACKUP) < BACKUP_EVERY:
+    newest, backup = _newest(folder), folder.path / BACKUP
+    if not newest or time.time() - _written_at(backup) < BACKUP_EVERY:
         return
-    text = newest.read_text(encoding="utf-8")
-    if _is_whole(text):
-        partial = backup.with_suffix(".partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(backup)
+    contents = {file.name: file.read_bytes() for file in newest}
+    if all(_is_whole(name, content) for name, content in contents.items()):
+        write_whole(backup, lambda partial: _write(partial, pickle.dumps(contents)))
 
 
 def has_state(folder: SweepDir) -> bool:
     """Whether there are trials to go on with; puts the last copy in the place of a state that was left half written."""
-    newest, backup = max(folder.state.glob(STATES), default=None), folder.path / BACKUP
-    if newest is None:
-        return False
-    if not _is_whole(newest.read_text(encoding="utf-8", errors="replace")):
-        if not backup.is_file():
-            newest.unlink()
-            return has_state(folder)
-        shutil.copyfile(backup, newest)
+    newest, backup = _newest(folder), folder.path / BACKUP
+    torn = [file for file in newest if not _is_whole(file.name, file.read_bytes())]
+    if not torn:
+        return any(folder.state.glob(TRIALS))
+    for file in torn:
+        file.unlink()
+    if not backup.is_file():
+        return has_state(folder)
+    for name, content in pickle.loads(backup.read_bytes()).items():
+        (folder.state / name).write_bytes(content)
     return True
+
+
+def _newest(folder: SweepDir) -> list[Path]:
+    """The last of each kind: Tune begins new ones whenever a sweep goes on."""
+    found = (max(folder.state.glob(kind), default=None) for kind in STATES)
+    return [file for file in found if file is not None]
+
+
+def _write(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
 
 
 def _written_at(file: Path) -> float:
     return file.stat().st_mtime if file.exists() else 0.0
 
 
-def _is_whole(text: str) -> bool:
+def _is_whole(name: str, content: bytes) -> bool:
     try:
-        json.loads(text)
-    except json.JSONDecodeError:
+        json.loads(content) if fnmatch(name, TRIALS) else pickle.loads(content)
+    except (ValueError, EOFError, pickle.UnpicklingError):
         return False
     return True
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from ray import tune
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, PopulationBasedTraining, TrialScheduler
-from ray.tune.schedulers.pb2 import PB2
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
@@ -20,6 +19,7 @@ from wealtharena.spec_tune import AshaSpec, Dimension, PopulationSpec, TuneSpec
 from wealtharena.training.metrics_log import read_rows
 from wealtharena.tuning.check import Sweep
 from wealtharena.tuning.log import folder_of
+from wealtharena.tuning.population import ModelledPopulation, Population
 from wealtharena.tuning.space import Space, Values, rounded
 from wealtharena.tuning.trial import NUMBER, POINT, SCORE, VALUES
 
@@ -146,7 +146,7 @@ class _Asha(ASHAScheduler):
                     self.on_trial_result(tune_controller, trial, {name: float(value) for name, value in row.items()})
 
 
-def _population(rules: PopulationSpec, space: Space, mode: str) -> TrialScheduler:
+def _population(rules: PopulationSpec, space: Space, mode: str) -> Population:
     common = {
         "time_attr": rules.clock,
         "metric": SCORE,
@@ -158,9 +158,9 @@ def _population(rules: PopulationSpec, space: Space, mode: str) -> TrialSchedule
     }
     if rules.kind == "pb2":
         bounds = {key: [*dimension.ends] for key, dimension in space.dimensions.items() if dimension.ends}
-        return PB2(hyperparam_bounds={POINT: {VALUES: bounds}}, **common)
+        return ModelledPopulation(hyperparam_bounds={POINT: {VALUES: bounds}}, **common)
     domains = {key: _domain(dimension) for key, dimension in space.dimensions.items()}
-    return PopulationBasedTraining(
+    return Population(
         hyperparam_mutations={POINT: {VALUES: domains}},
         resample_probability=rules.resample,
         burn_in_period=rules.burn_in,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from wealtharena.training.room import nodes, require_places, wait_for_room
 from wealtharena.tuning.check import Sweep
 from wealtharena.tuning.folder import SweepDir, has_state
 from wealtharena.tuning.log import TrialLog, name_of
+from wealtharena.tuning.population import Population, PopulationState
 from wealtharena.tuning.strategies import all_points, scheduler, searcher
 from wealtharena.tuning.trial import NUMBER, POINT, VALUES, TeamTrial, trial_config
 
@@ -53,13 +55,15 @@ def _tuner(sweep: Sweep, folder: SweepDir, views: Sequence[Callback], *, resume:
     state = str(folder.state.resolve())
     if resume and has_state(folder) and Tuner.can_restore(state):
         return Tuner.restore(state, trainable=TeamTrial, resume_unfinished=True, resume_errored=True)
+    rules = scheduler(sweep)
+    kept = [PopulationState(rules)] if isinstance(rules, Population) else []
     return Tuner(
         TeamTrial,
         param_space=_param_space(sweep),
         tune_config=TuneConfig(
             num_samples=1 if sweep.points is not None else sweep.count,
             search_alg=searcher(sweep),
-            scheduler=scheduler(sweep),
+            scheduler=rules,
             max_concurrent_trials=_at_once(sweep),
             time_budget_s=sweep.tune.time_budget,
             reuse_actors=True,
@@ -69,7 +73,7 @@ def _tuner(sweep: Sweep, folder: SweepDir, views: Sequence[Callback], *, resume:
         run_config=RunConfig(
             name=folder.state.name,
             storage_path=str(folder.path.resolve()),
-            callbacks=[TrialLog(), *views],
+            callbacks=[TrialLog(), *kept, *views],
             failure_config=FailureConfig(max_failures=sweep.tune.max_failures),
             checkpoint_config=CheckpointConfig(
                 checkpoint_frequency=sweep.experiment.spec.checkpoint.every,
@@ -91,9 +95,14 @@ def _at_once(sweep: Sweep) -> int | None:
 
 
 def _kept(sweep: Sweep) -> int:
-    """Checkpoints of each trial; in a population others may yet begin from any of them."""
-    keep = sweep.experiment.spec.checkpoint.keep
-    return max(keep, 2 * sweep.count) if isinstance(sweep.tune.scheduler, PopulationSpec) else keep
+    """Checkpoints of each trial; in a population others may yet begin from the one of the last comparison."""
+    keep, rules = sweep.experiment.spec.checkpoint.keep, sweep.tune.scheduler
+    if not isinstance(rules, PopulationSpec):
+        return keep
+    spec = sweep.experiment.spec
+    steps = spec.sampling.envs_per_runner * spec.sampling.fragment * max(1, spec.sampling.runners)
+    apart = rules.interval / (steps if rules.clock == "env_steps" else 1)
+    return max(keep, 2 * sweep.count + math.ceil(apart / spec.checkpoint.every))
 
 
 def _require_room(sweep: Sweep) -> None:
