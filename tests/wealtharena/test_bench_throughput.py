@@ -27,6 +27,7 @@ from wealtharena.bench.end_to_end import Setting, TrainingPlan, ceiling, compare
 from wealtharena.bench.fragments import agent_steps, copied_bytes, stored_bytes
 from wealtharena.bench.guessing import GuessingGame, GuessingParams
 from wealtharena.bench.market_speed import MarketPlan, drawn_actions, end_apart, memory_growth
+from wealtharena.bench.overlap import OverlapPlan
 from wealtharena.bench.population import PopulationPlan, compared
 from wealtharena.bench.requirements import SCALING, THROUGHPUT, Requirement, find, measured
 from wealtharena.bench.samplers import SamplersPlan
@@ -57,6 +58,7 @@ TINY = throughput.ThroughputPlan(
 TINY_SCALING = scaling.ScalingPlan(
     PopulationPlan(agents=(5, 10), rows=20, fragment=8, rounds=2),
     SamplersPlan(runners=(0, 1), assets=5, copies=64, fragment=64, seconds=0.0, rounds=2),
+    OverlapPlan(assets=5, copies=8, fragment=8, seconds=0.0, rounds=2),
 )
 
 
@@ -376,14 +378,19 @@ def test_scaling_is_measured(tiny: None, tmp_path: Path) -> None:
     result = invoke("scaling", "--quick", "--json", str(tmp_path / "s.json"))
     assert result.exit_code == 0, result.output
     found = json.loads((tmp_path / "s.json").read_text())
-    assert set(found) == {"quick", "device", "machine", "agents", "runners"}
+    assert set(found) == {"quick", "device", "machine", "agents", "runners", "overlap"}
     few, many = found["agents"]["agents_5"], found["agents"]["agents_10"]
     assert found["agents"]["cost_ratio"] == many["microseconds"]["median"] / few["microseconds"]["median"]
     assert few["stored_bytes"] == pytest.approx(many["stored_bytes"])
-    assert found["runners"]["ratio"] == found["runners"]["alone_ratio"] == 1  # of the most samplers, here one, to one
+    of_one = [found["runners"][f"{kind}ratio"] for kind in ("", "in_step_", "alone_")]
+    assert of_one == [1, 1, 1]  # of the most samplers, here one, to one
+    assert "1, in step" in result.output
     assert "1, waiting for nobody" in result.output
     assert found["runners"]["copied_bytes"] == 0 < found["runners"]["fragment_bytes"]
     assert found["runners"]["weight_syncs"] == 1
+    overlap = found["overlap"]
+    assert overlap["ratio"] == overlap["overlapped"]["median"] / overlap["in_step"]["median"]
+    assert "at the same time" in result.output
 
 
 # ---- what is shown

@@ -1,6 +1,7 @@
 """Sampling while the Learners learn: by which policy, in which order, and that nothing is lost in between."""
 
 import os
+import signal
 import time
 from collections.abc import Mapping
 from copy import deepcopy
@@ -64,6 +65,15 @@ def logged(tmp_path: Path, **params: Any) -> TeamConfig:
         .env_runners(num_env_runners=1, num_envs_per_env_runner=COPIES, rollout_fragment_length=STEPS)
         .sampling(overlap=True)
     )
+
+
+def gone(pid: int) -> bool:
+    """Whether there is no such process any more."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 def wait_for(condition, seconds: float = 300.0) -> None:
@@ -155,9 +165,11 @@ def test_a_runner_lost_while_it_samples_is_replaced_and_without_any_the_run_ends
     config = logged(tmp_path, gate=str(gate)).env_runners(num_env_runners=2)
     algo = config.fault_tolerance(env_runner_restore_timeout_s=1).build_algo()
     of_one, runners = COPIES * STEPS, algo.env_runner_group
+    first, _ = runners.foreach_env_runner(lambda _: os.getpid(), local_env_runner=False)
     assert algo.train()["num_env_steps_sampled_lifetime"] == 2 * of_one
     wait_for(lambda: (tmp_path / "steps").stat().st_size == 2 * STEPS + 2)  # both are at the gate
-    ray.kill(runners._worker_manager.actors()[1], no_restart=False)
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: gone(first))
     gate.touch()
     assert algo.train()["num_env_steps_sampled_lifetime"] == 3 * of_one
     wait_for(lambda: algo.train() and runners.num_healthy_remote_workers() == 2)

@@ -63,6 +63,7 @@ SCALING = (
     Requirement("bytes stored per agent-step, the same", "agents.stored_ratio", 1.1, at_least=False, unit="x"),
     Requirement("peak memory per agent-step, the same", "agents.peak_ratio", 1.1, at_least=False, unit="x"),
     Requirement("sampling with two runners, against one", "runners.ratio", 1.8, unit="x"),
+    Requirement("the same in step, without overlap", "runners.in_step_ratio", 1.8, unit="x"),
     Requirement("bytes of fragments copied, not mapped", "runners.copied_bytes", 0, at_least=False),
     Requirement("weights sent out per iteration", "runners.weight_syncs", 1, at_least=False),
 )

@@ -12,6 +12,9 @@ from wealtharena.bench.fragments import agent_steps, copied_bytes, stored_bytes
 from wealtharena.bench.timing import Measure, Stopwatch, in_turn, rate
 from wealtharena.team.algorithm import Team
 from wealtharena.team.runner import Fragment
+from wealtharena.team.sampling import Sampling
+
+_PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -38,20 +41,22 @@ class SamplersPlan:
 def measure_runners(plan: SamplersPlan) -> dict[str, Any]:
     """The part ``runners`` of the document: agent-steps per second of sampling alone. Ray must run.
 
-    ``alone`` is what the machine allows: the same samplers at the same time, handing nothing over and waiting for
-    nobody. Two processes that share memory bandwidth do less than twice as much as one.
+    Samplers do as in a team whose sampling and learning overlap (``runners``), and as in one in which every iteration
+    asks anew and waits for the slowest (``in_step``). ``alone`` is what the machine allows: the same samplers at the
+    same time, handing nothing over and waiting for nobody. Two processes that share memory bandwidth do less than twice
+    as much as one.
     """
     with _teams(plan) as teams:
-        most = max(plan.runners)
-        rates = {f"runners_{n}": _timed(team, plan) for n, team in teams.items()}
-        alone = {f"alone_{n}": _by_themselves(teams[n], plan) for n in sorted({1, most})}
-        found = in_turn(rates | alone, plan.rounds)
-        return {
-            "ratio": found[f"runners_{most}"].median / found["runners_1"].median,
-            "alone_ratio": found[f"alone_{most}"].median / found["alone_1"].median,
-            **{name: samples.as_dict() for name, samples in found.items()},
-            **_traffic(teams[most]),
+        most, remote = max(plan.runners), [n for n in plan.runners if n]
+        measures = {f"runners_{n}": _timed(team, plan, overlap=n > 0) for n, team in teams.items()}
+        measures |= {f"in_step_{n}": _timed(teams[n], plan, overlap=False) for n in remote}
+        measures |= {f"alone_{n}": _by_themselves(teams[n], plan) for n in remote}
+        found = in_turn(measures, plan.rounds)
+        ratios = {
+            f"{prefix}ratio": found[f"{kind}_{most}"].median / found[f"{kind}_1"].median
+            for kind, prefix in (("runners", ""), ("in_step", "in_step_"), ("alone", "alone_"))
         }
+        return {**ratios, **{name: samples.as_dict() for name, samples in found.items()}, **_traffic(teams[most])}
 
 
 @contextmanager
@@ -68,12 +73,24 @@ def _teams(plan: SamplersPlan) -> Iterator[dict[int, Team]]:
             team.stop()
 
 
-def _timed(team: Team, plan: SamplersPlan) -> Measure:
-    def work() -> int:
-        return sum(agent_steps(fragment) for fragment in sampled(team))
+def _timed(team: Team, plan: SamplersPlan, *, overlap: bool) -> Measure:
+    def measure() -> float:
+        sampling = Sampling(
+            team.env_runner_group,
+            overlap=overlap,
+            patience_s=_PATIENCE_S,
+            fragment_env_steps=plan.copies * plan.fragment,
+        )
 
-    work()
-    return lambda: rate(work, plan.seconds)
+        def work() -> int:
+            return sum(agent_steps(result.fragment) for result in sampling.next(0))
+
+        work()
+        found = rate(work, plan.seconds)
+        sampling.finish()
+        return found
+
+    return measure
 
 
 def _by_themselves(team: Team, plan: SamplersPlan) -> Measure:
@@ -85,20 +102,15 @@ def _by_themselves(team: Team, plan: SamplersPlan) -> Measure:
     return lambda: sum(team.env_runner_group.foreach_env_runner(work, local_env_runner=False))
 
 
-def sampled(team: Team) -> list[Fragment]:
-    """A fragment from each sampler, here."""
-    local = team.config.num_env_runners == 0
-    fragments: list[Fragment] = team.env_runner_group.foreach_env_runner(_sample, local_env_runner=local)
-    return fragments
-
-
-def _sample(runner: Any) -> Any:
-    return runner.sample()
+def _sample(runner: Any) -> Fragment:
+    fragment: Fragment = runner.sample()
+    return fragment
 
 
 def _traffic(team: Team) -> dict[str, int]:
     """What an iteration sends: bytes of fragments, those of them that were copied, and how often weights go out."""
-    fragments, watch = sampled(team), Stopwatch()
+    fragments: list[Fragment] = team.env_runner_group.foreach_env_runner(_sample, local_env_runner=False)
+    watch = Stopwatch()
     watch.watch("weights", team.env_runner_group, "sync_weights")
     team.train()
     return {

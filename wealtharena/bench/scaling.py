@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from wealtharena.bench.overlap import OverlapPlan, measure_overlap
 from wealtharena.bench.population import PopulationPlan, measure_agents
 from wealtharena.bench.samplers import SamplersPlan, measure_runners
 from wealtharena.bench.timing import machine, one_thread
@@ -17,9 +18,14 @@ class ScalingPlan:
 
     population: PopulationPlan = field(default_factory=PopulationPlan)
     samplers: SamplersPlan = field(default_factory=SamplersPlan)
+    overlap: OverlapPlan = field(default_factory=OverlapPlan)
 
 
-QUICK = ScalingPlan(PopulationPlan(agents=(10, 100, 1000), rounds=2), SamplersPlan(seconds=1.0, rounds=3))
+QUICK = ScalingPlan(
+    PopulationPlan(agents=(10, 100, 1000), rounds=2),
+    SamplersPlan(seconds=1.0, rounds=3),
+    OverlapPlan(seconds=2.0, rounds=3),
+)
 
 
 def run(plan: ScalingPlan) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -35,3 +41,4 @@ def run(plan: ScalingPlan) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "the machine", {"device": "cpu", "machine": machine()}
         yield "many agents", {"agents": measure_agents(plan.population)}
         yield "many samplers", {"runners": measure_runners(plan.samplers)}
+        yield "sampling while learning", {"overlap": measure_overlap(plan.overlap)}

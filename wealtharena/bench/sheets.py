@@ -10,7 +10,7 @@ from wealtharena.bench.requirements import CUDA, SCALING, THROUGHPUT, Requiremen
 
 MISSED = "MISSED"
 BUSY = 1.0  # load: so many processes were running, on average, before a measurement began
-SAMPLERS = {"runners": "", "alone": ", waiting for nobody"}
+SAMPLERS = {"runners": "", "in_step": ", in step", "alone": ", waiting for nobody"}
 Row = tuple[str, ...]
 Document = Mapping[str, Any]
 
@@ -61,6 +61,7 @@ def scaling_sheets(document: Document) -> tuple[Sheet, ...]:
         verdicts(document, SCALING),
         Sheet(("agents", "us/step", "us, sampling", "bytes stored", "bytes, peak"), tuple(_agents(document))),
         Sheet(("sampling processes", "agent-steps/s"), tuple(_runners(document))),
+        Sheet(("training with one sampling process", "steps/s"), tuple(_overlap(document))),
     )
 
 
@@ -174,6 +175,14 @@ def _agents(document: Document) -> Iterator[Row]:
 
 def _runners(document: Document) -> Iterator[Row]:
     for key, found in document.get("runners", {}).items():
-        kind, _, number = key.partition("_")
+        kind, _, number = key.rpartition("_")
         if kind in SAMPLERS and number.isdigit():
             yield number + SAMPLERS[kind], figures(found["median"])
+
+
+def _overlap(document: Document) -> Iterator[Row]:
+    if "overlap" in document:
+        found = document["overlap"]
+        yield "sampling and learning by turns", figures(found["in_step"]["median"])
+        yield "at the same time", figures(found["overlapped"]["median"])
+        yield "ratio", f"{figures(found['ratio'])} x"

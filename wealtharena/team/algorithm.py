@@ -65,6 +65,7 @@ class Team(Algorithm):
             self.env_runner_group,
             overlap=self.config.overlap,
             patience_s=self.config.env_runner_restore_timeout_s,
+            fragment_env_steps=self.config.rollout_fragment_length * self.config.num_envs_per_env_runner,
         )
         self._curriculum = self._planned()
         self._soundness = Soundness(self.config.members)

@@ -1,9 +1,10 @@
 """Fragments of all runners, for one iteration after the other: on demand, or sampled while the Learners learn.
 
-Where sampling and learning overlap, iteration k takes the fragments that are ready, has the runners begin those of
-iteration k + 1, and learns meanwhile. A runner does what it is asked for in order, and new weights are sent once they
-are learnt, so it takes them between two fragments. Fragment k + 1 is thus sampled with the weights that iteration
-k - 1 left, always: whose turn it is depends on no clock.
+Where sampling and learning overlap, iteration k asks the runners for the fragments of iteration k + 1, then takes those
+that they were asked for an iteration ago, and learns from them. A runner does what it is asked for in order, and new
+weights are sent once they are learnt, so it takes them between two fragments. Fragment k + 1 is thus sampled with the
+weights that iteration k - 1 left, always: whose turn it is depends on no clock. And a runner that is done with fragment
+k has the next one to do: it waits neither for the slower ones nor for the training process.
 
 A remote runner whose environment raises, or whose process is lost, gives no fragment in this iteration and begins anew.
 """
@@ -26,7 +27,8 @@ from wealtharena.team.restarts import Restarts
 from wealtharena.team.runner import ArrayEnvRunner, Fragment
 
 _MOST_IN_A_ROW = 3
-_FRAGMENT, _STATE = "fragment", "sampler_state"
+_AWAITED, _FOLLOWING = "fragment", "next_fragment"
+_STATE = "sampler_state"
 _WEIGHTS = "set_state"  # RLlib's own tag for the weights on their way to a runner
 
 
@@ -62,10 +64,19 @@ class Failed:
 class Sampling:
     """A fragment of every runner that is alive, each iteration; in the order of the runners, whoever is ready first."""
 
-    def __init__(self, runners: EnvRunnerGroup, *, overlap: bool, patience_s: float) -> None:
-        """Takes the runners, whether they sample ahead (only remote ones can), and how long to wait if all are lost."""
+    def __init__(self, runners: EnvRunnerGroup, *, overlap: bool, patience_s: float, fragment_env_steps: int) -> None:
+        """Takes the runners, and how they sample.
+
+        Args:
+            runners: Of the team.
+            overlap: Whether they sample ahead; only remote ones can.
+            patience_s: How long to wait if all are lost.
+            fragment_env_steps: Environment steps of a fragment, of all its copies.
+        """
         self._runners = runners
         self._overlap = overlap
+        self._fragment_env_steps = fragment_env_steps
+        self._awaited, self._following = _AWAITED, _FOLLOWING
         self._ahead: list[Sampled] = []
         self.restarts = Restarts(runners, patience_s=patience_s)
 
@@ -81,10 +92,8 @@ class Sampling:
                 three times in a row; or all runners are lost, and none came back in time.
         """
         for _ in range(_MOST_IN_A_ROW):
-            results, self._ahead = self._ahead or self._whole(self._answers(env_steps, copies)), []
-            if results:
-                if self._overlap:
-                    self._begin(env_steps + env_steps_of([result.fragment for result in results]), copies)
+            answers = self._ask_ahead(env_steps, copies) if self._overlap else self._ask(env_steps, copies)
+            if results := self._whole(answers):
                 return results
             self.restarts.wait()
         raise RuntimeError(
@@ -92,16 +101,22 @@ class Sampling:
             f"{self.restarts.last_error or 'their processes were lost, see the logs of Ray'}"
         )
 
-    def _answers(self, env_steps: int, copies: Sequence[int]) -> Collection[Sampled | Failed]:
-        """Of all runners that live, in their order."""
-        if not self._overlap:
-            local = self._runners.num_remote_env_runners() == 0
-            ask = partial(_sample, env_steps=env_steps, copies=copies)
-            answers: list[Sampled | Failed] = self._runners.foreach_env_runner(ask, local_env_runner=local)
-            return answers
-        if not self._runners.num_in_flight_async_reqs(_FRAGMENT):
-            self._begin(env_steps, copies)
-        return self._wait(_FRAGMENT).values()
+    def _ask(self, env_steps: int, copies: Sequence[int]) -> Collection[Sampled | Failed]:
+        """The answers of all runners that live, in their order."""
+        local = self._runners.num_remote_env_runners() == 0
+        ask = partial(_sample, env_steps=env_steps, copies=copies)
+        answers: list[Sampled | Failed] = self._runners.foreach_env_runner(ask, local_env_runner=local)
+        return answers
+
+    def _ask_ahead(self, env_steps: int, copies: Sequence[int]) -> Collection[Sampled | Failed]:
+        """Asks for the fragments of the next iteration; the answers of this one, in the order of the runners."""
+        asked = len(self._ahead) or self._runners.num_in_flight_async_reqs(self._awaited)
+        asked = asked or self._begin(self._awaited, env_steps, copies)
+        self._begin(self._following, env_steps + asked * self._fragment_env_steps, copies)
+        answers = self._ahead or self._wait(self._awaited).values()
+        self._ahead = []
+        self._awaited, self._following = self._following, self._awaited
+        return answers
 
     def _whole(self, answers: Collection[Sampled | Failed]) -> list[Sampled]:
         """The fragments among the answers; sees to the runners of the others."""
@@ -114,8 +129,11 @@ class Sampling:
         self.restarts.replaced([failed.runner for failed in failures if failed.error is None])
         return [answer for answer in answers if isinstance(answer, Sampled)]
 
-    def _begin(self, env_steps: int, copies: Sequence[int]) -> None:
-        self._runners.foreach_env_runner_async(partial(_sample, env_steps=env_steps, copies=copies), tag=_FRAGMENT)
+    def _begin(self, tag: str, env_steps: int, copies: Sequence[int]) -> int:
+        """Has all runners that live sample a fragment each, once they are done with what they do; how many they are."""
+        ask = partial(_sample, env_steps=env_steps, copies=copies)
+        asked: int = self._runners.foreach_env_runner_async(ask, tag=tag)
+        return asked
 
     def _wait(self, tag: str) -> dict[int, Any]:
         """All answers that are under way: index of a runner -> its answer; none of one that was lost meanwhile."""
@@ -126,15 +144,21 @@ class Sampling:
         self._wait(_WEIGHTS)  # while they are on their way to a runner, RLlib sends it no others
         self._runners.sync_weights(from_worker_or_learner_group=learners)
 
+    def finish(self) -> None:
+        """Waits for what is under way, and drops it."""
+        self._wait(self._awaited)
+        self._wait(self._following)
+        self._ahead = []
+
     def get_state(self) -> dict[str, Any]:
         """Where the remote runners stand, and what they have sampled ahead, for which this waits."""
-        self._ahead = self._ahead or self._whole(self._wait(_FRAGMENT).values())
+        self._ahead = self._ahead or self._whole(self._wait(self._awaited).values())
         self._runners.foreach_env_runner_async(_state_of, tag=_STATE)
         return {"ahead": self._ahead, "runners": self._wait(_STATE)}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Restores what ``get_state`` gave; what is under way is dropped."""
-        self._wait(_FRAGMENT)
+        self.finish()
         self._ahead = state["ahead"]
         if states := state["runners"]:
             restore = [partial(_restore, state=own) for own in states.values()]
