@@ -1,11 +1,13 @@
 """Learners in processes of their own: families at the same time, and several of a family as one."""
 
+import sys
 import threading
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+import ray
 from ray.rllib.core.learner.learner_group import LearnerGroup
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
@@ -156,6 +158,35 @@ def test_two_learners_update_from_replay_as_one(name):
     assert_close(two, one)
     assert_learners_agree(two)
     two.shutdown()
+
+
+MANY = ("ash", "beech", "cedar", "elm", "fir", "larch", "oak", "pine")
+
+
+def orders_of_learners_that_agree() -> list[list[str]]:
+    """Updates two Learners of many members; gives the order in which each of them goes through a set of their names."""
+    learners = group_of(PPO(PPOParams(lr=1e-2, **SMALL)), dict.fromkeys(MANY, DISCRETE), 2)
+    rows = {name: SampleBatch(on_policy_rows(DISCRETE, 32, seed)) for seed, name in enumerate(MANY)}
+    seeds, timesteps = dict.fromkeys(MANY, 0), {"num_env_steps_sampled_lifetime": 1}
+    batch = MultiAgentBatch(rows, env_steps=32)
+    learners.update(batch=batch, timesteps=timesteps, num_epochs=1, minibatch_size=16, seeds=seeds)
+    assert_learners_agree(learners)
+    orders = [found.get() for found in learners.foreach_learner(lambda learner: list(set(MANY)))]
+    learners.shutdown()
+    return orders
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("local_ray")
+def test_learners_with_different_hash_seeds_hold_the_same_weights(tmp_path):
+    """Gradients are averaged between the same members, whatever the order of a set of names in either process."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONHASHSEED=$$ exec {sys.executable} "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    apart = ray.remote(num_cpus=1, runtime_env={"py_executable": str(python)})(orders_of_learners_that_agree)
+    one, other = ray.get(apart.remote())
+    assert one != other
+    assert sorted(one) == sorted(other) == sorted(MANY)
 
 
 def test_lessons_at_once_wait_for_one_another_and_keep_their_order():

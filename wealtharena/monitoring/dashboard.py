@@ -58,7 +58,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
         Panel("Steps", ["env_steps"]),
         Panel("Iterations", ["iteration"]),
         Panel("Where the time goes", ["time_share"], "percentunit"),
-        Panel("Runners", ["healthy_runners", "restarts"]),
+        Panel("Runners and learners", ["healthy_runners", "restarts", "recoveries"]),
         Panel("Skipped updates", ["skipped_updates"]),
     ),
 }

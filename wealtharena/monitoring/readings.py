@@ -17,7 +17,8 @@ OF_RUN: Mapping[str, str] = {
     "team_return": "mean of the groups' episode returns",
     "episode_length": "mean steps of the episodes that ended last",
     "healthy_runners": "remote runners that live",
-    "restarts": "remote runners that began anew since the process began",
+    "restarts": "remote runners that began anew since the team was built",
+    "recoveries": "times that the team was built again from a checkpoint since the process began: learners were lost",
 }
 OF_PART: Mapping[str, str] = {"time_share": "share of the time of an iteration: sample, learn, sync_weights"}
 OF_GROUP: Mapping[str, str] = {

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ray.exceptions import RayActorError
 from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE
+from ray.rllib.core.learner.learner import Learner
 from ray.rllib.core.learner.learner_group import LearnerGroup
 from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
 from ray.rllib.utils import force_list
 
 WEIGHTS = f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}"
+_ANSWER_S = 60.0
 
 
 class TeamLearnerGroup(LearnerGroup):
@@ -97,6 +100,13 @@ class TeamLearnerGroup(LearnerGroup):
         """Calls ``func(learner)`` on every Learner of every family."""
         return [result for child in self.children.values() for result in child.foreach_learner(func, **kwargs)]
 
+    def lost(self) -> list[str]:
+        """The families of which a Learner's process is gone, or its node.
+
+        One that only raised is there; and one that waits for the gradients of a lost one may not answer.
+        """
+        return [family for family, child in self.children.items() if child.is_remote and _gone(child)]
+
     def shutdown(self) -> None:
         """Shuts every family's Learners down."""
         for child in self.children.values():
@@ -105,3 +115,10 @@ class TeamLearnerGroup(LearnerGroup):
 
     def __len__(self) -> int:
         return sum(len(child) for child in self.children.values())
+
+
+def _gone(learners: LearnerGroup) -> bool:
+    def answer(learner: Learner) -> None: ...
+
+    answers = learners.foreach_learner(answer, healthy_only=False, timeout_seconds=_ANSWER_S)
+    return any(isinstance(found.get(), RayActorError) for found in answers)

@@ -39,7 +39,7 @@ class Restarts:
         runners.foreach_env_runner(ArrayEnvRunner.enrol, local_env_runner=False)
 
     def figures(self) -> dict[str, float]:
-        """How many runners live, and how often one began anew since this process began; none without remote ones."""
+        """How many runners live, and how often one began anew since the team was built; none without remote ones."""
         if not self._runners.num_remote_env_runners():
             return {}
         healthy = self._runners.num_healthy_remote_env_runners()

@@ -23,6 +23,8 @@ class Progress:
         runners: ``healthy_runners`` and ``restarts``; nothing without remote ones.
         environment: What the environment shows of itself, the mean over all copies; nothing where it shows nothing.
         time_shares: Part of an iteration -> its share of the time.
+        recoveries: How often the team was built again from its last checkpoint, for its Learners were lost; None where
+            they are in this process.
     """
 
     iteration: int
@@ -35,6 +37,7 @@ class Progress:
     runners: Mapping[str, float] = field(default_factory=dict)
     environment: Mapping[str, float] = field(default_factory=dict)
     time_shares: Mapping[str, float] = field(default_factory=dict)
+    recoveries: int | None = None
 
     def row(self) -> dict[str, float]:
         """By column name: of a group ``<group>/<metric>``, else ``curriculum/<figure>``, ``environment/<figure>``."""
@@ -47,6 +50,7 @@ class Progress:
             "team_return": self.team_return(),
             "episode_length": self.episode_length,
             **self.runners,
+            **({} if self.recoveries is None else {"recoveries": self.recoveries}),
             **metrics,
             **{f"environment/{name}": value for name, value in self.environment.items()},
             **{f"curriculum/{name}": value for name, value in self.curriculum.items()},

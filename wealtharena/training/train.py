@@ -7,7 +7,7 @@ import os
 import pickle
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,8 +29,8 @@ from wealtharena.team.provenance import Provenance, read_provenance, write_prove
 from wealtharena.training.logs import event, setting
 from wealtharena.training.metrics_log import MetricsLog
 from wealtharena.training.progress import Progress
+from wealtharena.training.recovery import LearnersLostError, Recovery, building, learners_of
 from wealtharena.training.resources import available, bundles_of, gpus_per_learner
-from wealtharena.training.room import wait_for_room
 from wealtharena.training.run_dir import Checkpoint, Mark, RunDir
 from wealtharena.training.start_from import starts_of
 from wealtharena.training.stopping import Stop, fraction_done
@@ -62,27 +62,41 @@ class Outcome:
 def train(experiment: Experiment, run: RunDir, *, view: View, stop: Stop) -> Outcome:
     """Trains the team of ``experiment`` from the latest checkpoint in ``run``, or else from the beginning.
 
-    Leaves a checkpoint of where it ended. Ray must be running.
+    Leaves a checkpoint of where it ended; goes on from the last one if Learners in other processes are lost. Ray must
+    be running.
 
     Raises:
-        UserError: There is no room on the cluster, or the checkpoint is damaged.
+        UserError: There is no room on the cluster, the checkpoint is damaged, or Learners are lost again and again.
     """
     if "OMP_NUM_THREADS" not in os.environ:
         # Small networks lose more by handing work from thread to thread than they gain, above all on a busy machine.
         torch.set_num_threads(1)
+    there, recovery = available(experiment), Recovery(run)
+    while True:
+        try:
+            return _train(experiment, run, there, recovery, view, stop)
+        except LearnersLostError as lost:
+            recovery.prepare(lost)
+
+
+def _train(
+    experiment: Experiment, run: RunDir, there: Mapping[str, float], recovery: Recovery, view: View, stop: Stop
+) -> Outcome:
     last = run.latest()
     mark = last.mark if last else Mark()
-    there = available(experiment)
     _tell_start(experiment, run, there, mark)
-    wait_for_room(bundles_of(experiment, there))
-    team = _restored(last) if last else team_config(experiment).build_algo()
+    recovery.wait_for_room(bundles_of(experiment, there))
+    with building():
+        team = _restored(last) if last else team_config(experiment).build_algo()
     try:
-        provenance = read_provenance(last.path) if last else begun(team, experiment)
-        with (
-            MetricsLog(run.metrics, after=mark.iteration) as log,
-            Watchers([Gauges(run.home), *trackers(experiment, run)]) as watchers,
-        ):
-            return _Loop(experiment.spec, provenance, run, team, log, watchers, view, stop).run(mark)
+        with learners_of(team):
+            provenance = read_provenance(last.path) if last else begun(team, experiment)
+            with (
+                MetricsLog(run.metrics, after=mark.iteration) as log,
+                Watchers([Gauges(run.home), *trackers(experiment, run)]) as watchers,
+            ):
+                loop = _Loop(experiment.spec, provenance, run, team, log, watchers, view, stop, recovery.times)
+                return loop.run(mark)
     finally:
         team.stop()
 
@@ -162,6 +176,7 @@ class _Loop:
     watchers: Watchers
     view: View
     stop: Stop
+    recoveries: int
 
     def run(self, mark: Mark) -> Outcome:
         """Iterates from ``mark`` until there is a reason to stop, then writes the last checkpoint."""
@@ -178,6 +193,8 @@ class _Loop:
 
     def _iterate(self, mark: Mark, started: float) -> Mark:
         progress, mark = iterate(self.spec, self.team, mark, started)
+        if self.team.learner_group.is_remote:
+            progress = replace(progress, recoveries=self.recoveries)
         self.log.write(progress.row())
         self.watchers.show(progress)
         event("iteration", **progress.headline())
