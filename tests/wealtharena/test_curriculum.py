@@ -204,6 +204,10 @@ def test_the_template_has_the_five_stages():
     regimes = {name: params.data.synthetic.regime_share for name, params in experiment.stages.items()}
     assert regimes == {"basic": 0, "multi-asset": 0, "volatile": 0, "crisis": 0, "master": 0.5}
     assert all(params.data.synthetic.character("crypto").weekends for params in experiment.stages.values())
+    plan = experiment.spec.curriculum
+    assert plan is not None
+    assert plan.success.at_least is not None
+    assert plan.success.at_least > 0  # who holds nothing has gained 0
 
 
 # ---- the team

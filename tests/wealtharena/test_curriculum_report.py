@@ -43,7 +43,12 @@ def test_figures_tell_of_every_stage(table: pd.DataFrame) -> None:
         ("calm", [64, 128, 192], [3.0, 4.0, 5.0]),
         ("wild", [192], [-1.0]),
     ]
-    assert [trace["y"] for trace in found["success"]["data"]] == [[0.5, 0.75, 0.75], [0.25], [0.4, 0.2], [0.6, 0.3]]
+    success, bounds = found["success"]["data"][:2], found["success"]["data"][2:]
+    assert [trace["y"] for trace in success] == [[0.5, 0.75, 0.75], [0.25]]
+    assert [(trace["x"], trace["y"]) for trace in bounds] == [
+        ([64, 128, 192], [0.4, None, 0.2]),
+        ([64, 128, 192], [0.6, None, 0.3]),
+    ]
     assert [(line["x"], line["text"]) for line in found["success"]["layout"]["annotations"]] == [(128, "wild")]
     assert found["changes"] == "1 times on to the next stage, 0 times back"
 

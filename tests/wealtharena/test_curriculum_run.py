@@ -23,6 +23,7 @@ from wealtharena.training.train import train
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
+TEMPLATE = str(Path(__file__).parents[2] / "tune_configs" / "curriculum_trading.yaml")
 CURRICULUM = """\
 curriculum:
   stages:
@@ -60,6 +61,26 @@ def test_a_run_goes_through_its_stages_and_is_resumed_in_them(game: Path):
     events = EventAccumulator(str(run.metrics))
     events.Reload()
     assert {"curriculum/stage", "curriculum/episodes/short", "curriculum/return/long"} <= set(events.Tags()["scalars"])
+
+
+SMALL = (
+    "curriculum.rule={kind: schedule, env_steps: [256, 512, 768, 1024]}",
+    "curriculum.replay=0.25",
+    "environment.params.horizon=15",
+    "sampling={envs_per_runner: 16, fragment: 16}",
+    "members.crypto.params={learning_starts: 64, batch_size: 32}",
+    "stop={iterations: 7}",
+)
+
+
+def test_the_template_is_trained_in_all_of_its_stages():
+    run = new_run("template", None)
+    train(load_experiment(TEMPLATE, SMALL), run, view=Silent(), stop=StopSignal(lambda: None))
+    (*_, last) = rows(run)
+    stages = ("basic", "multi-asset", "volatile", "crisis", "master")
+    assert last["curriculum/stage"] == "5.0"
+    assert [float(last[f"curriculum/share/{stage}"]) for stage in stages] == [0.0625] * 4 + [0.75]
+    assert all(float(last[f"curriculum/episodes/{stage}"]) > 0 for stage in stages)
 
 
 def going(rule: dict[str, Any], **env_runners: Any) -> TeamConfig:

@@ -12,15 +12,20 @@ from types import SimpleNamespace
 import pytest
 import ray
 import torch
+from gymnasium.spaces import Box
 
 from environments.market.config import MarketParams
 from environments.market.env import MarketEnv
 from environments.staged import StagedEnv
+from policies.a2c import A2C
+from policies.dqn import DQN
+from policies.ppo import PPO
+from policies.sac import SAC
 from wealtharena.errors import UserError
 from wealtharena.experiment import load_experiment
 from wealtharena.monitoring.dashboard import ROWS, dashboard
 from wealtharena.monitoring.gauges import Gauges
-from wealtharena.monitoring.readings import MEANING, TAGS, Reading, readings
+from wealtharena.monitoring.readings import MEANING, OF_GROUP, TAGS, Reading, readings
 from wealtharena.monitoring.trackers import require_extras, trackers
 from wealtharena.monitoring.watchers import Watchers
 from wealtharena.training.progress import Progress
@@ -67,6 +72,13 @@ def test_an_iteration_shows_what_it_knows_under_its_labels():
     }
     assert TAGS.keys() == MEANING.keys()
     assert {reading.gauge for reading in readings(PROGRESS)} <= TAGS.keys()
+
+
+def test_every_gauge_of_a_group_is_a_figure_that_some_algorithm_logs():
+    algorithms = (PPO(PPO.Params()), A2C(A2C.Params()), SAC(SAC.Params()), DQN(DQN.Params()))
+    actions = Box(-1.0, 1.0, (1,))
+    logged = {name for algorithm in algorithms for name in algorithm.shown_metrics(actions)}
+    assert OF_GROUP.keys() <= logged
 
 
 class Clumsy:

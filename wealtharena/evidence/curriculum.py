@@ -25,7 +25,7 @@ def through_stages(table: pd.DataFrame) -> dict[str, Any] | None:
     if not stages:
         return None
     success, returns = (_curves(table, stages, figure) for figure in ("success", "return"))
-    bounds = [_curve(table, column, "bound", PALE) | _THIN for column in BOUNDS if column in table]
+    bounds = [_bound(table, column) for column in BOUNDS if column in table]
     marks = _changes(table, stages)
     return {
         "shares": _figure(_shares(table, stages), marks, {"range": [0, 1], "tickformat": ".0%"}),
@@ -36,9 +36,6 @@ def through_stages(table: pd.DataFrame) -> dict[str, Any] | None:
     }
 
 
-_THIN = {"showlegend": False, "line": {"width": 1, "color": INK, "dash": "dot"}, "hoverinfo": "skip"}
-
-
 def _curves(table: pd.DataFrame, stages: Sequence[str], figure: str) -> list[Figure]:
     columns = {stage: f"{CURRICULUM}/{figure}/{stage}" for stage in stages}
     return [
@@ -46,6 +43,19 @@ def _curves(table: pd.DataFrame, stages: Sequence[str], figure: str) -> list[Fig
         for stage, column in columns.items()
         if column in table
     ]
+
+
+def _bound(table: pd.DataFrame, column: str) -> Figure:
+    """Broken where the stage changes, and nothing is known of the new one yet."""
+    values = [float(f"{value:.6g}") if np.isfinite(value) else None for value in table[column]]
+    thin = {"showlegend": False, "line": {"width": 1, "color": INK, "dash": "dot"}, "hoverinfo": "skip"}
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "bound",
+        "x": table[clock_of(table)].tolist(),
+        "y": values,
+    } | thin
 
 
 def _shares(table: pd.DataFrame, stages: Sequence[str]) -> list[Figure]:
