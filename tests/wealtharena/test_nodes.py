@@ -140,9 +140,10 @@ class Silent:
     def update(self, progress: Progress, done: float) -> None: ...
 
 
-def test_a_run_whose_learners_node_is_lost_goes_on_from_its_last_checkpoint(
+def test_a_run_that_loses_the_node_of_one_of_two_learners_goes_on_from_its_last_checkpoint(
     nodes: Nodes, game: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Both learn for all members: the other one stays behind with gradients that nobody averages."""
     teams: list[Team] = []
 
     def disturbed(spec: ExperimentSpec, team: Team, mark: Mark, started: float) -> tuple[Progress, Mark]:
@@ -156,7 +157,8 @@ def test_a_run_whose_learners_node_is_lost_goes_on_from_its_last_checkpoint(
         return iterate(spec, team, mark, started)
 
     monkeypatch.setattr(module, "iterate", disturbed)
-    experiment, run = begin("game.yaml", ["learning.learners=1"], "run")
+    alike = 'members.right={algorithm: "policies.ppo:PPO", params: {lr: 1.0e-3}}'
+    experiment, run = begin("game.yaml", [alike, "learning.learners=2"], "run")
     outcome = train(experiment, run, view=Silent(), stop=StopSignal(lambda: None))
     assert outcome.reason == "the limit in stop is reached"
     assert len(teams) == 2
