@@ -50,7 +50,12 @@ def test_figures_tell_of_every_stage(table: pd.DataFrame) -> None:
         ([64, 128, 192], [0.6, None, 0.3]),
     ]
     assert [(line["x"], line["text"]) for line in found["success"]["layout"]["annotations"]] == [(128, "wild")]
-    assert found["changes"] == "1 times on to the next stage, 0 times back"
+    assert found["changes"] == "on to the next stage once, back never"
+    begun = through_stages(table[:1])
+    assert begun is not None
+    assert (
+        begun["changes"] == "on to the next stage never, back never; wild, on which the team is tested, was not reached"
+    )
 
 
 def test_without_a_stage_of_the_moment_there_are_no_marks(table: pd.DataFrame) -> None:

@@ -32,7 +32,7 @@ def through_stages(table: pd.DataFrame) -> dict[str, Any] | None:
         "success": _figure([*success, *bounds], marks, {}) if success else None,
         "returns": _figure(returns, marks, {}) if returns else None,
         "bounded": bool(bounds),
-        "changes": _told(table),
+        "changes": _told(table, stages),
     }
 
 
@@ -93,13 +93,19 @@ def _changes(table: pd.DataFrame, stages: Sequence[str]) -> Figure:
     }
 
 
-def _told(table: pd.DataFrame) -> str | None:
-    """How often it went on and back, in words."""
+def _told(table: pd.DataFrame, stages: Sequence[str]) -> str | None:
+    """How often it went on and back, and whether to the end, in words."""
     columns = [f"{CURRICULUM}/{name}" for name in ("promotions", "regressions")]
     if any(column not in table for column in columns):
         return None
-    on, back = (int(table[column].dropna().iloc[-1]) for column in columns)
-    return f"{on} times on to the next stage, {back} times back"
+    on, back = (_times(int(table[column].dropna().iloc[-1])) for column in columns)
+    *_, last = stages
+    missed = "" if table[f"{SHARE}{last}"].max() > 0 else f"; {last}, on which the team is tested, was not reached"
+    return f"on to the next stage {on}, back {back}{missed}"
+
+
+def _times(count: int) -> str:
+    return {0: "never", 1: "once"}.get(count, f"{count} times")
 
 
 def _figure(data: Sequence[Figure], marks: Figure, axis: Figure) -> Figure:
