@@ -41,6 +41,8 @@ from wealtharena.training.train import Outcome, train
 from wealtharena.training.train_phases import train_phases
 from wealtharena.training.walk_forward import train_folds
 from wealtharena.tuning.cli import tune_command
+from wealtharena.tuning.elsewhere import holds_sweep, sweep_here
+from wealtharena.tuning.report import report_anew
 
 LAW_BROKEN = 1
 SYMBOLS_SHOWN = 8
@@ -158,6 +160,10 @@ def _show_written(console: Console, what: str, file: Path, run: RunDir) -> None:
     """Says where a file is to be found."""
     kept_there = run.storage and file.is_relative_to(run.path)
     where = f"{run.home}/{file.relative_to(run.path).as_posix()}" if kept_there else str(file)
+    _print_path(console, what, where)
+
+
+def _print_path(console: Console, what: str, where: str) -> None:
     console.print(f"{what}: {where}", soft_wrap=True, highlight=False)
 
 
@@ -253,17 +259,23 @@ def evaluate_command(
 
 @app.command("report")
 def report_command(
-    path: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its URI.")],
+    path: Annotated[str, typer.Argument(metavar="RUN", help="A run's or a sweep's folder, or its URI.")],
     verbose: Verbose = False,
 ) -> None:
-    """Write a run's report.html anew from what the run has left behind.
+    """Write a run's report.html, or a sweep's sweep.html, anew from what has been left behind.
 
     [bold]Example[/bold]
 
     wealtharena report runs/quickstart-001
     """
-    with one_line_errors(verbose), here(path) as run:
-        _show_written(Console(), "Report", write_report(open_run(run.path).path), run)
+    console = Console()
+    with one_line_errors(verbose):
+        if holds_sweep(path):
+            with sweep_here(path) as sweep:
+                _print_path(console, "Report", sweep.where(report_anew(sweep)))
+        else:
+            with here(path) as run:
+                _show_written(console, "Report", write_report(open_run(run.path).path), run)
 
 
 @app.command("check")

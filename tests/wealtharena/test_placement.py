@@ -2,7 +2,9 @@
 
 import logging
 import math
+import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,15 +12,18 @@ import ray
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray.cluster_utils import Cluster
+from ray.tune import PlacementGroupFactory
+from ray.tune.experiment import Trial
 from ray.util.placement_group import placement_group, remove_placement_group
 
 from wealtharena.document import read_document
 from wealtharena.errors import UserError
 from wealtharena.experiment import load_experiment
 from wealtharena.training.resources import bundles_of, gpus_per_learner, of_the_cluster, require
-from wealtharena.training.room import in_words, nodes, require_places, wait_for_room, without_place
+from wealtharena.training.room import in_words, nodes, require_places, room, wait_for_room, without_place
 from wealtharena.tuning.check import sweep_of
 from wealtharena.tuning.trial import NUMBER, POINT, VALUES, TeamTrial, trial_config
+from wealtharena.tuning.waiting import WaitingAloud
 
 MULTI_NODE = Path(__file__).parents[2] / "tune_configs" / "multi_node_gpu.yaml"
 NODE = {"CPU": 16.0, "GPU": 0.0}
@@ -155,6 +160,54 @@ def test_who_finds_no_room_says_so_and_gives_up(cluster: None, caplog: pytest.Lo
     (told,) = [record.getMessage() for record in caplog.records]
     assert told.endswith("waiting up to 4 s")
     wait_for_room([CPU] * 2 + [GPU] * 2)  # what it had asked for is free again
+
+
+@pytest.mark.ray
+def test_two_that_begin_at_once_do_not_take_the_same_room(cluster: None, caplog: pytest.LogCaptureFixture) -> None:
+    """There are 48 CPUs, and each of the two wants 30: one has them, and the other says that there are too few."""
+
+    def other() -> None:
+        with room([CPU] * 30, patience=6.0):
+            pytest.fail("both have found the same room")
+
+    with ThreadPoolExecutor(1) as pool, caplog.at_level(logging.WARNING, "wealtharena"):
+        with room([CPU] * 30):
+            waiting = pool.submit(other)
+            limit = time.monotonic() + 60
+            while "another run on this cluster is starting its processes" not in caplog.text:
+                assert time.monotonic() < limit
+                time.sleep(0.05)
+            group = placement_group([CPU] * 30)
+            assert group.wait(30)
+        with pytest.raises(UserError, match=r"the run needs 30 CPU, and free are 18 of 48 CPU.*gave up after 6 s"):
+            waiting.result(60)
+        remove_placement_group(group)
+
+
+@pytest.mark.ray
+def test_whose_turn_never_comes_says_so_and_gives_up(cluster: None) -> None:
+    with room([CPU]), pytest.raises(UserError, match="has been starting its processes for 1 s"):
+        room([CPU], patience=1.0).__enter__()
+    with room([CPU]):  # the turn is free again
+        pass
+
+
+@pytest.mark.ray
+def test_a_sweep_without_room_says_so_each_minute(
+    cluster: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, watch, trial = [0.0], WaitingAloud(), Trial("trained", stub=True)
+    trial.placement_group_factory = PlacementGroupFactory([CPU, GPU])
+    monkeypatch.setattr("wealtharena.tuning.waiting.time.monotonic", lambda: now[0])
+    with caplog.at_level(logging.WARNING, "wealtharena"):
+        for status, seconds in ((Trial.PENDING, 59), (Trial.RUNNING, 1), (Trial.PENDING, 59), (Trial.PENDING, 60)):
+            trial.status = status
+            watch.on_step_begin(0, [trial])
+            now[0] += seconds
+        assert not caplog.records
+        watch.on_step_begin(0, [trial])
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told.startswith("no trial has found room for 60 s: the run needs 1 CPU, 1 GPU, and free are ")
 
 
 @pytest.mark.ray

@@ -131,12 +131,12 @@ def test_a_run_that_finds_no_room_again_says_how_to_go_on(tmp_path: Path, monkey
     def no_room(bundles: object) -> None:
         raise UserError("the run needs 2 CPU, and free are 1 of 1 CPU")
 
-    monkeypatch.setattr("wealtharena.training.recovery.wait_for_room", no_room)
+    monkeypatch.setattr("wealtharena.training.recovery.room", no_room)
     recovery = Recovery(RunDir(tmp_path))
     with pytest.raises(UserError, match=r"^the run needs 2 CPU, and free are 1 of 1 CPU$"):
-        recovery.wait_for_room([])
+        recovery.room([]).__enter__()
     recovery.prepare(LearnersLostError("gone"))
     with pytest.raises(
         UserError, match=f"^learners were lost, and the run .* go on: wealtharena train {tmp_path} --res"
     ):
-        recovery.wait_for_room([])
+        recovery.room([]).__enter__()

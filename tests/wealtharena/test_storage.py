@@ -10,15 +10,22 @@ import fsspec
 import pytest
 import yaml
 from pyarrow.fs import FileSelector, FileSystem, FileType, FSSpecHandler, PyFileSystem
+from ray.tune import Callback
 from typer.testing import CliRunner
 
+from tests.wealtharena.conftest import GAME
 from wealtharena.cli import app
 from wealtharena.errors import UserError
+from wealtharena.experiment import load_experiment
 from wealtharena.training import mirror
 from wealtharena.training.metrics_log import read_rows
 from wealtharena.training.mirror import fetched, here, kept
+from wealtharena.training.ray_session import ray_session
 from wealtharena.training.run_dir import Mark, RunDir
 from wealtharena.training.storage import LINKS, Storage
+from wealtharena.tuning.folder import SweepDir
+from wealtharena.tuning.setup import begin_sweep
+from wealtharena.tuning.sweep import run_sweep
 
 
 def written(folder: Path, iteration: int) -> RunDir:
@@ -214,11 +221,13 @@ def run(*arguments: str) -> Any:
     ],
 )
 def test_what_cannot_be_written_is_refused_before_training(game: Path, given: str, message: str) -> None:
-    for arguments in (("--set", f"storage={given}"), ("--out", f"{given}/x")):
-        refused = run("train", "game.yaml", *arguments)
-        assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
-        assert message in refused.stderr
-        assert given in refused.stderr
+    swept = ("tune", "--set", "tune={trials: 2, space: {seed: {choice: [0, 1]}}}")
+    for command in (("train",), swept):
+        for arguments in (("--set", f"storage={given}"), ("--out", f"{given}/x")):
+            refused = run(command[0], "game.yaml", *command[1:], *arguments)
+            assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+            assert message in refused.stderr
+            assert given in refused.stderr
     assert not Path("runs").exists()
 
 
@@ -227,6 +236,7 @@ def test_a_uri_without_a_run_and_one_that_holds_one_are_told_apart(game: Path, t
     written(tmp_path / "present", 2)
     assert "holds no run" in run("train", absent, "--resume").stderr
     assert "holds no run" in run("report", absent).stderr
+    assert "holds no sweep" in run("tune", absent, "--resume").stderr
     assert "already holds a run" in run("train", "game.yaml", "--out", present).stderr
     other = run("train", present, "--resume", "--out", absent)
     assert "the run that goes on stays in its folder" in other.stderr
@@ -265,10 +275,50 @@ def test_a_local_filesystem_is_what_a_file_uri_means(tmp_path: Path) -> None:
     assert Storage.at(f"file://{tmp_path}/a/").name == "a"
 
 
-def test_a_sweep_writes_to_a_folder_that_all_nodes_share(game: Path) -> None:
-    with game.open("a") as file:
-        file.write("tune: {space: {seed: {choice: [0, 1]}}, trials: 2}\n")
-    for arguments in (("--set", "storage=s3://bucket/runs"), ("--out", "s3://bucket/runs/x")):
-        refused = run("tune", "game.yaml", *arguments)
-        assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
-        assert "give one that the nodes share" in refused.stderr
+# ---- sweeps
+
+TUNE = "tune: {trials: 1, concurrency: 1, metric: left/episode_return, space: {seed: {grid: [0, 1]}}}\n"
+
+
+class Kill(Callback):
+    """Copies the store of a sweep in the middle of its second trial: what a kill would have left."""
+
+    def __init__(self, bucket: Path, copy: Path) -> None:
+        self.bucket, self.copy = bucket, copy
+
+    def on_trial_result(self, trial: Any, result: dict[str, Any], **info: Any) -> None:
+        if str(trial) == "trial_0001" and result["iteration"] >= 8 and not self.copy.exists():
+            shutil.copytree(self.bucket, self.copy)
+
+
+@pytest.mark.ray
+def test_a_sweep_kept_elsewhere_goes_on_after_a_kill_and_is_reported(
+    game: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNE_GLOBAL_CHECKPOINT_S", "0.1")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # the trials' processes import the game
+    game.write_text(GAME.replace("iterations: 4", "iterations: 12") + TUNE)
+    killed, uri = SweepDir(tmp_path / "killed"), f"file://{tmp_path}/killed"
+    with ray_session():
+        sweep, folder = begin_sweep("game.yaml", [], f"file://{tmp_path}/bucket")
+        run_sweep(sweep, folder, [Kill(tmp_path / "bucket", killed.path)], resume=False)
+    assert not list(folder.path.glob("tune"))
+    assert killed.trial("trial_0000").config.is_file()
+    assert not killed.summary.exists()
+
+    resumed = run("tune", uri, "--resume")
+    assert resumed.exit_code == 0, resumed.output
+    assert f"Best: {uri}/best.yaml" in resumed.stdout
+    assert f"Report: {uri}/sweep.html" in resumed.stdout
+    assert [name for name, _ in killed.trials()] == ["trial_0000", "trial_0001"]
+    for name, record in killed.trials():
+        rows = read_rows(killed.trial(name).metrics / "progress.csv")
+        assert [int(row["iteration"]) for row in rows] == list(range(1, 13))
+        assert record["status"] == "finished"
+    assert killed.best.latest() is not None
+    assert load_experiment(str(killed.best_config)).spec.evaluation.trials == 2
+
+    killed.report.unlink()
+    assert run("report", uri).exit_code == 0
+    assert "trial_0001" in killed.report.read_text(encoding="utf-8")
+    assert "already holds a run" in run("tune", "game.yaml", "--out", uri).stderr

@@ -301,10 +301,10 @@ def test_a_state_that_was_left_half_written_is_replaced_by_its_copy(tmp_path: Pa
     folder.state.mkdir()
     state = folder.state / "experiment_state-2026-01-01_00-00-00.json"
     state.write_text('{"trial_data": [1]}')
-    keep_state(folder)
+    keep_state(folder, folder.state)
     state.write_text('{"trial_data": [1, 2')
     os.utime(tmp_path / "state.backup", (0, 0))
-    keep_state(folder)  # half a state is never kept
+    keep_state(folder, folder.state)  # half a state is never kept
     assert has_state(folder)
     assert state.read_text() == '{"trial_data": [1]}'
     (tmp_path / "state.backup").unlink()

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from tests.wealtharena.conftest import GAME
+from wealtharena.cli import app
 from wealtharena.document import read_document
 from wealtharena.errors import UserError
 from wealtharena.experiment import load_experiment
@@ -257,7 +259,9 @@ def wait_for(process: subprocess.Popen[str], reached: Callable[[], bool]) -> Non
         time.sleep(0.05)
 
 
-def test_a_sweep_goes_on_after_its_driver_was_killed_and_after_an_interruption(tmp_path: Path) -> None:
+def test_a_sweep_goes_on_after_its_driver_was_killed_and_after_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "game.yaml").write_text(SWEEP)
     folder = SweepDir(tmp_path / "out")
 
@@ -266,6 +270,15 @@ def test_a_sweep_goes_on_after_its_driver_was_killed_and_after_an_interruption(t
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     first = (folder.trial("trial_0000").metrics / "progress.csv").read_bytes()
+
+    # Of what there is, there is a report.
+    assert not folder.report.exists()
+    monkeypatch.chdir(tmp_path)
+    told = CliRunner().invoke(app, ["report", "out"])
+    assert told.exit_code == 0, told.output
+    assert "Report: out/sweep.html" in told.stdout
+    assert json.loads(folder.summary.read_text())["unfinished"] == 2
+    assert "trial_0001" in folder.report.read_text(encoding="utf-8")
 
     interrupted = command(tmp_path, "out", "--resume")
     wait_for(interrupted, lambda: len(iterations(folder, "trial_0002")) >= 3)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from ray.exceptions import RayActorError
 
 from wealtharena.errors import UserError
 from wealtharena.team.algorithm import Team
-from wealtharena.training.room import Bundle, wait_for_room
+from wealtharena.training.room import Bundle, room
 from wealtharena.training.run_dir import RunDir
 
 _LOG = logging.getLogger(__name__)
@@ -55,18 +55,23 @@ class Recovery:
         where = f"from iteration {reached}, the last checkpoint" if reached else "from the beginning"
         _LOG.warning("learners were lost (%s): the run goes on %s", lost, where)
 
-    def wait_for_room(self, bundles: Sequence[Bundle]) -> None:
-        """As ``room.wait_for_room``; says how to go on if what was lost does not come back.
+    @contextmanager
+    def room(self, bundles: Sequence[Bundle]) -> Iterator[None]:
+        """As ``room.room``; says how to go on if what was lost does not come back.
 
         Raises:
             UserError: There was no room for so long.
         """
-        try:
-            wait_for_room(bundles)
-        except UserError as error:
-            if not self.times:
-                raise
-            raise UserError(f"learners were lost, and {error}; when there is room, {self._how_to_go_on()}") from error
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(room(bundles))
+            except UserError as error:
+                if not self.times:
+                    raise
+                raise UserError(
+                    f"learners were lost, and {error}; when there is room, {self._how_to_go_on()}"
+                ) from error
+            yield
 
     def _how_to_go_on(self) -> str:
         return f"go on: wealtharena train {shlex.quote(self._run.home)} --resume"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import ray
 from ray.util.placement_group import placement_group, remove_placement_group
@@ -20,6 +22,10 @@ Bundle = Mapping[str, float]
 
 PATIENCE, NOTICE = 60.0, 2.0
 """Seconds until a run that finds no room is given up, and until it says that it waits."""
+_TURN = {"name": "starting", "namespace": "wealtharena"}
+"""The one actor of this name in a cluster belongs to the run whose turn it is to start its processes."""
+_LOOK = 0.2
+"""Seconds between two looks whether it is a run's turn."""
 _GRAIN = 10_000
 """Ray counts in ten-thousandths."""
 _COUNTED = ("CPU", "GPU")
@@ -120,17 +126,65 @@ def wait_for_room(bundles: Sequence[Bundle], *, patience: float = PATIENCE) -> N
     try:
         if group.wait(min(NOTICE, patience)):
             return
-        _LOG.warning("%s; waiting up to %g s", _shortage(bundles), patience)
+        _LOG.warning("%s; waiting up to %g s", shortage(bundles), patience)
         if not group.wait(max(0.0, patience - NOTICE)):
             raise UserError(
-                f"{_shortage(bundles)}; gave up after {patience:g} s: start again when others have ended, or lower "
+                f"{shortage(bundles)}; gave up after {patience:g} s: start again when others have ended, or lower "
                 "sampling.runners and learning.learners"
             )
     finally:
         remove_placement_group(group)
 
 
-def _shortage(bundles: Sequence[Bundle]) -> str:
+@contextmanager
+def room(bundles: Sequence[Bundle], *, patience: float = PATIENCE) -> Iterator[None]:
+    """Room for these processes, which are started within it: no other run starts any meanwhile.
+
+    Two runs that find the same room at the same moment would otherwise take a part of it each, and wait without an end.
+
+    Args:
+        bundles: What each process asks for.
+        patience: Seconds, of each of three waits: for room, for this run's turn, and for room if it has gone by then.
+
+    Raises:
+        UserError: There was no room for so long, or others were starting for so long.
+    """
+    if not bundles:
+        yield
+        return
+    wait_for_room(bundles, patience=patience)
+    turn = _turn(patience)
+    try:
+        wait_for_room(bundles, patience=patience)
+        yield
+    finally:
+        ray.kill(turn)
+
+
+class _Starting:
+    """Goes with the run that made it, however that ends."""
+
+
+def _turn(patience: float) -> Any:
+    began, told = time.monotonic(), False
+    while True:
+        try:
+            return ray.remote(num_cpus=0)(_Starting).options(**_TURN).remote()
+        except ValueError as error:  # the name is taken
+            waited = time.monotonic() - began
+            if waited > patience:
+                raise UserError(
+                    f"another run on this cluster has been starting its processes for {patience:g} s; start this one "
+                    "again when it has, or stop the other"
+                ) from error
+            if waited > NOTICE and not told:
+                _LOG.warning("another run on this cluster is starting its processes; waiting up to %g s", patience)
+                told = True
+            time.sleep(_LOOK)
+
+
+def shortage(bundles: Sequence[Bundle]) -> str:
+    """What is needed, what is free and who has the rest, in words."""
     free, total = ray.available_resources(), ray.cluster_resources()
     needed = {name: sum(bundle.get(name, 0.0) for bundle in bundles) for name in _COUNTED}
     asked = ", ".join(f"{needed[name]:g} {name}" for name in _COUNTED if needed[name])

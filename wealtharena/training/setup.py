@@ -35,27 +35,36 @@ def begin(config: str, overrides: Sequence[str], out: str | Path | None) -> tupl
         UserError: The experiment or the folder is not right. Nothing has been written.
     """
     if out is not None:
-        _check_vacant(str(out))
+        check_free(str(out))
     experiment = load_experiment(config, overrides)
     phases_of(experiment, read_document(config, overrides))
     if "RAY_ADDRESS" not in os.environ:
         require(experiment, of_this_machine(), "this machine")
     starts_of(experiment)
     require_extras(experiment.spec.tracking)
-    run = _new_run(experiment.spec.name, None if out is None else str(out), experiment.spec.storage or "runs")
+    run = new_home(experiment.spec.name, None if out is None else str(out), experiment.spec.storage or "runs")
     run.write_config(experiment.resolved())
     return experiment, run
 
 
-def _check_vacant(out: str) -> None:
+def check_free(out: str) -> None:
+    """Refuses a folder, or a URI, that a new run or sweep must not be written to.
+
+    Raises:
+        UserError: Something is there already.
+    """
     if not is_uri(out):
         check_vacant(Path(out))
-    elif Storage.at(out).holds("config.yaml"):
+    elif (there := Storage.at(out)).holds("config.yaml") or there.holds("sweep.yaml"):
         raise UserError(f"--out {out}: already holds a run; give another URI, or continue it with --resume")
 
 
-def _new_run(name: str, out: str | None, parent: str) -> RunDir:
-    """The folder of a new run; where it is kept behind a URI, that has been written to."""
+def new_home(name: str, out: str | None, parent: str) -> RunDir:
+    """The folder of a new run or sweep; where it is kept behind a URI, that has been written to.
+
+    Raises:
+        UserError: The folder cannot be made, or nothing can be written behind the URI.
+    """
     if not is_uri(out or parent):
         return new_run(name, None if out is None else Path(out), Path(parent))
     # Jobs that begin at the same moment must not choose the same number: nothing behind a URI would notice.

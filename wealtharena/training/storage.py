@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Self
@@ -99,14 +99,18 @@ class Storage:
             raise UserError(f"{self.uri}: cannot be read: {error}") from None
         return bool(found.type == FileType.File)
 
-    def pull(self, folder: Path) -> None:
+    def pull(self, folder: Path, *, choose: Callable[[list[str]], list[str]] = list) -> None:
         """Copies what is complete there into ``folder``.
+
+        Args:
+            folder: On this machine.
+            choose: Of the names of all files that are complete, those that are wanted.
 
         Raises:
             UserError: It cannot be read.
         """
         try:
-            for name in _complete(self._listed()):
+            for name in choose(_complete(self._listed())):
                 self._download(name, folder / name)
         except (ArrowException, OSError) as error:
             raise UserError(f"{self.uri}: cannot be read: {error}") from None

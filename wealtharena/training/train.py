@@ -85,8 +85,7 @@ def _train(
     last = run.latest()
     mark = last.mark if last else Mark()
     _tell_start(experiment, run, there, mark)
-    recovery.wait_for_room(bundles_of(experiment, there))
-    with building():
+    with recovery.room(bundles_of(experiment, there)), building():
         team = _restored(last) if last else team_config(experiment).build_algo()
     try:
         with learners_of(team):

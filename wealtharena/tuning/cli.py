@@ -14,9 +14,9 @@ from rich.table import Table
 from wealtharena.console import INTERRUPTED, Config, Overrides, Verbose, one_line_errors, show_facts, warn
 from wealtharena.evidence.table import result_tables
 from wealtharena.training.logs import code_paths, event, run_log, setting, versions_text
+from wealtharena.training.mirror import kept
 from wealtharena.training.ray_session import ray_session
 from wealtharena.training.room import in_words, nodes
-from wealtharena.training.run_dir import RunDir
 from wealtharena.tuning.check import Sweep
 from wealtharena.tuning.comparison import compare_trials
 from wealtharena.tuning.folder import SweepDir
@@ -35,7 +35,9 @@ def tune_command(
     out: Annotated[
         str | None,
         typer.Option(
-            metavar="DIR", show_default="runs/NAME-NUMBER", help="Folder of the sweep; must not hold one yet."
+            metavar="DIR_OR_URI",
+            show_default="runs/NAME-NUMBER",
+            help="Folder of the sweep; must not hold one yet.",
         ),
     ] = None,
     resume: Annotated[
@@ -59,15 +61,16 @@ def tune_command(
     console = Console()
     with one_line_errors(verbose):
         sweep, folder = (resume_sweep if resume else begin_sweep)(config, overrides, out)
-        with RunDir(folder.path).alone(), run_log(folder.path, warn), ray_session() as cluster:
-            event("resumed" if resume else "started", run=folder.path.name, **setting())
-            _introduce(console, sweep, folder, cluster)
-            view = SweepView(sweep.metric, sign=sweep.tune.sign, trials=sweep.count)
-            run_sweep(sweep, folder, [view], resume=resume)
-            summary = summarise(sweep, folder)
-            if sweep.tune.compare is not None:
-                compare_trials(sweep.tune.compare, folder, summary, at_once=sweep.tune.concurrency)
-        _conclude(console, folder, summary)
+        with folder.run.alone(), kept(folder.run), run_log(folder.path, warn):
+            with ray_session() as cluster:
+                event("resumed" if resume else "started", run=folder.path.name, **setting())
+                _introduce(console, sweep, folder, cluster)
+                view = SweepView(sweep.metric, sign=sweep.tune.sign, trials=sweep.count)
+                run_sweep(sweep, folder, [view], resume=resume)
+                summary = summarise(sweep, folder)
+                if sweep.tune.compare is not None:
+                    compare_trials(sweep.tune.compare, folder, summary, at_once=sweep.tune.concurrency)
+            _conclude(console, folder, summary)
     if summary["unfinished"] and sweep.tune.time_budget is None:
         raise typer.Exit(INTERRUPTED)
 
@@ -82,7 +85,7 @@ def _introduce(console: Console, sweep: Sweep, folder: SweepDir, cluster: str) -
         "versions": versions_text(),
         "cluster": cluster,
         "resources": in_words(nodes()),
-        "output": str(folder.path),
+        "output": folder.run.home,
     }
     show_facts(console, facts)
 
@@ -99,8 +102,8 @@ def _conclude(console: Console, folder: SweepDir, summary: Mapping[str, Any]) ->
         console.print("No trial has come to a score and a checkpoint: there is nothing to test.", highlight=False)
     else:
         console.print(*result_tables(judge_best(folder, summary)), sep="\n")
-        console.print(f"Best: {folder.best_config}", soft_wrap=True, highlight=False)
-    console.print(f"Report: {write_sweep_report(folder)}", soft_wrap=True, highlight=False)
+        console.print(f"Best: {folder.where(folder.best_config)}", soft_wrap=True, highlight=False)
+    console.print(f"Report: {folder.where(write_sweep_report(folder))}", soft_wrap=True, highlight=False)
     if summary["unfinished"]:
-        hint = f"wealtharena tune {shlex.quote(str(folder.path))} --resume"
+        hint = f"wealtharena tune {shlex.quote(folder.run.home)} --resume"
         console.print(f"To go on: {hint}", soft_wrap=True, highlight=False)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from wealtharena.evidence.aggregate import aggregate
 from wealtharena.evidence.bootstrap import Interval
@@ -68,7 +69,9 @@ def _span(evaluation: Mapping[str, Any]) -> str:
 
 def _judged(folder: SweepDir, summary: Mapping[str, Any], at_once: int) -> dict[str, Mapping[str, Any]]:
     """The evaluation of each trial that did not fail, several at a time: each of them keeps a process busy."""
-    judge = ray.remote(num_cpus=1)(_judge)
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    where = here if folder.storage else "DEFAULT"  # behind a URI, other nodes do not see the folder
+    judge = ray.remote(num_cpus=1, scheduling_strategy=where)(_judge)
     found: dict[str, Any] = {}
     for trial in summary["trials"]:
         checkpoint = checkpoint_of(folder, trial["name"])

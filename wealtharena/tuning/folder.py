@@ -2,6 +2,9 @@
 
 ``sweep.yaml`` (the file it began with), ``trials/<trial>/`` (config.yaml and metrics/ of each), ``tune/`` (Ray Tune's
 own state, with the checkpoints), ``sweep.json``, ``sweep.html``, ``best.yaml`` and ``best/``, a run of its own.
+
+Behind a URI, all nodes write their checkpoints there. The driver writes the rest into a folder of its own, which is
+copied there, and fetches of ``tune/`` what it needs.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import json
 import pickle
 import time
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -21,8 +25,9 @@ from wealtharena.document import Document, read_document
 from wealtharena.errors import UserError
 from wealtharena.evidence.files import write_whole
 from wealtharena.training.run_dir import RunDir
+from wealtharena.training.storage import Storage
 
-TRIAL = "trial.json"
+TRIAL, FILE, NO_SWEEP = "trial.json", "sweep.yaml", "holds no sweep (no sweep.yaml in it)"
 TRIALS = "experiment_state-*.json"
 STATES = (TRIALS, "basic-variant-state-*", "search_gen_state-*", "searcher-state-*", "callback-states-*")
 """What Ray Tune goes on from: the trials, as JSON; who suggests values, and the callbacks, as pickles."""
@@ -31,19 +36,39 @@ BACKUP, BACKUP_EVERY = "state.backup", 10.0
 
 @dataclass(frozen=True)
 class SweepDir:
-    """The files of a sweep."""
+    """The files of a sweep.
+
+    Attributes:
+        path: The folder.
+        storage: Where the folder is kept, if not on this machine.
+    """
 
     path: Path
+    storage: Storage | None = None
+
+    @property
+    def run(self) -> RunDir:
+        """The folder as one that is kept somewhere, and that one process writes to."""
+        return RunDir(self.path, self.storage)
+
+    def where(self, file: Path) -> str:
+        """Where a file of the sweep is to be found."""
+        return f"{self.storage.uri}/{file.relative_to(self.path).as_posix()}" if self.storage else str(file)
 
     @property
     def file(self) -> Path:
         """The experiment file, as the sweep began."""
-        return self.path / "sweep.yaml"
+        return self.path / FILE
 
     @property
     def state(self) -> Path:
-        """Ray Tune's folder."""
-        return self.path / "tune"
+        """Ray Tune's folder; where that is behind a URI, what has been fetched of it, which is not copied back."""
+        return (self.path.parent if self.storage else self.path) / "tune"
+
+    @property
+    def state_home(self) -> str:
+        """Where Ray Tune writes."""
+        return f"{self.storage.uri}/tune" if self.storage else str(self.state.resolve())
 
     @property
     def summary(self) -> Path:
@@ -81,12 +106,20 @@ class SweepDir:
         partial.replace(self.file)
 
 
-def keep_state(folder: SweepDir) -> None:
+AT_WORK: ContextVar[SweepDir] = ContextVar("AT_WORK")
+"""The sweep that Tune is running. Callbacks of one that goes on were pickled when it was perhaps in another folder."""
+
+
+def keep_state(folder: SweepDir, state: Path) -> None:
     """Copies the newest state of Tune, if it is whole, every ``BACKUP_EVERY`` seconds.
 
     Tune overwrites its files; a process that is killed while it does leaves half of one.
+
+    Args:
+        folder: Of the sweep.
+        state: Where Tune writes its state on this machine.
     """
-    newest, backup = _newest(folder), folder.path / BACKUP
+    newest, backup = _newest(state), folder.path / BACKUP
     if not newest or time.time() - _written_at(backup) < BACKUP_EVERY:
         return
     contents = {file.name: file.read_bytes() for file in newest}
@@ -96,7 +129,7 @@ def keep_state(folder: SweepDir) -> None:
 
 def has_state(folder: SweepDir) -> bool:
     """Whether there are trials to go on with; puts the last copy in the place of a state that was left half written."""
-    newest, backup = _newest(folder), folder.path / BACKUP
+    newest, backup = _newest(folder.state), folder.path / BACKUP
     torn = [file for file in newest if not _is_whole(file.name, file.read_bytes())]
     if not torn:
         return any(folder.state.glob(TRIALS))
@@ -109,9 +142,9 @@ def has_state(folder: SweepDir) -> bool:
     return True
 
 
-def _newest(folder: SweepDir) -> list[Path]:
+def _newest(state: Path) -> list[Path]:
     """The last of each kind: Tune begins new ones whenever a sweep goes on."""
-    found = (max(folder.state.glob(kind), default=None) for kind in STATES)
+    found = (max(state.glob(kind), default=None) for kind in STATES)
     return [file for file in found if file is not None]
 
 
@@ -139,7 +172,7 @@ def sweep_at(path: Path) -> SweepDir:
     """
     folder = SweepDir(path)
     if not folder.file.is_file():
-        raise UserError(f"{path}: holds no sweep (no sweep.yaml in it)")
+        raise UserError(f"{path}: {NO_SWEEP}")
     return folder
 
 

@@ -11,17 +11,12 @@ from ray.tune.experiment import Trial
 
 from wealtharena.evidence.files import write_json
 from wealtharena.training.metrics_log import MetricsLog
-from wealtharena.tuning.folder import TRIAL, SweepDir, keep_state
+from wealtharena.tuning.folder import AT_WORK, TRIAL, keep_state
 from wealtharena.tuning.trial import NUMBER, POINT, REASON, ROW, SCORE, VALUES, trial_experiment
 
 KNOWN = (VALUES, "status", "iteration", "env_steps", "seconds", SCORE, REASON, "error")
 """What trial.json says of a trial, besides the changes of its values."""
 RUNNING, FINISHED, STOPPED, FAILED = "running", "finished", "stopped", "failed"
-
-
-def folder_of(trial: Trial) -> SweepDir:
-    """The sweep's folder: wherever Tune's own lies now."""
-    return SweepDir(Path(trial.storage.experiment_fs_path).parent)
 
 
 def name_of(trial: Trial) -> str:
@@ -50,7 +45,7 @@ class TrialLog(Callback):
         record |= {key: row.get(key) for key in ("iteration", "env_steps", "seconds", SCORE)}
         record |= {"status": RUNNING, "error": None, REASON: result.get(REASON)}
         self._write(trial, record)
-        keep_state(folder_of(trial))
+        keep_state(AT_WORK.get(), Path(trial.storage.experiment_driver_staging_path))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """It came to its end, or was stopped by the scheduler."""
@@ -67,7 +62,7 @@ class TrialLog(Callback):
     def _record(self, trial: Trial) -> dict[str, Any]:
         name = trial.custom_dirname
         if name not in self._records:
-            known = dict(folder_of(trial).trials())
+            known = dict(AT_WORK.get().trials())
             self._records[name] = dict(known.get(name) or {"changes": [], **dict.fromkeys(KNOWN)})
         return self._records[name]
 
@@ -80,7 +75,7 @@ class TrialLog(Callback):
             since = int(result["iteration"])
             record["changes"].append({"iteration": since, "from": name_of(trial), VALUES: point[VALUES]})
         record[VALUES] = dict(point[VALUES])
-        run = folder_of(trial).trial(trial.custom_dirname)
+        run = AT_WORK.get().trial(trial.custom_dirname)
         run.path.mkdir(parents=True, exist_ok=True)
         run.write_config(trial_experiment(trial.config).resolved())
 
@@ -89,7 +84,7 @@ class TrialLog(Callback):
         name = trial.custom_dirname
         if name not in self._logs or known != before:
             self._close(name)
-            self._logs[name] = MetricsLog(folder_of(trial).trial(name).metrics, after=before)
+            self._logs[name] = MetricsLog(AT_WORK.get().trial(name).metrics, after=before)
         return self._logs[name]
 
     def _close(self, name: str) -> None:
@@ -102,7 +97,7 @@ class TrialLog(Callback):
         self._write(trial, record)
 
     def _write(self, trial: Trial, record: Mapping[str, Any]) -> None:
-        write_json(folder_of(trial).trial(trial.custom_dirname).path / TRIAL, record)
+        write_json(AT_WORK.get().trial(trial.custom_dirname).path / TRIAL, record)
 
 
 def _last_line(file: str | None) -> str:

@@ -16,8 +16,10 @@ from wealtharena.evidence import wording
 from wealtharena.evidence.files import EVALUATION, write_whole
 from wealtharena.evidence.learning import read_progress
 from wealtharena.tuning import figures
+from wealtharena.tuning.check import sweep_of
 from wealtharena.tuning.comparison import COMPARISON
-from wealtharena.tuning.folder import SweepDir
+from wealtharena.tuning.folder import SweepDir, reread
+from wealtharena.tuning.outcome import summarise
 from wealtharena.tuning.view import short, value_text
 
 CURVES = 100
@@ -29,6 +31,16 @@ def write_sweep_report(folder: SweepDir) -> Path:
     """Writes sweep.html from sweep.json, the trials' metrics and what the best trial's test came to."""
     text = render(folder)
     return write_whole(folder.report, lambda path: _write(path, text))
+
+
+def report_anew(folder: SweepDir) -> Path:
+    """Writes sweep.json and sweep.html from what the trials have left behind, however the sweep ended.
+
+    Raises:
+        UserError: The file that the sweep began with no longer fits its data.
+    """
+    summarise(sweep_of(reread(folder)), folder)
+    return write_sweep_report(folder)
 
 
 def render(folder: SweepDir) -> str:

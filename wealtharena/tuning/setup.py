@@ -10,9 +10,10 @@ import yaml
 from wealtharena.document import read_document
 from wealtharena.errors import UserError
 from wealtharena.spec_tune import AshaSpec
-from wealtharena.training.run_dir import check_vacant, new_run
+from wealtharena.training.setup import check_free, new_home
 from wealtharena.training.storage import is_uri
 from wealtharena.tuning.check import Sweep, sweep_of
+from wealtharena.tuning.elsewhere import fetched_sweep
 from wealtharena.tuning.folder import SweepDir, reread, sweep_at
 from wealtharena.tuning.strategies import last_rung, require_extras
 
@@ -23,50 +24,44 @@ def begin_sweep(config: str, overrides: Sequence[str], out: str | Path | None) -
     Args:
         config: An experiment file with a section ``tune``.
         overrides: ``--set`` values.
-        out: The folder; None for the next free one in ``storage``.
+        out: The folder, or the URI of one; None for the next free one in ``storage``.
 
     Raises:
         UserError: The file, its space or the folder is not right. Nothing has been written.
     """
-    chosen = None if out is None else _shared(str(out), "--out")
-    if chosen is not None:
-        check_vacant(chosen)
+    if out is not None:
+        check_free(str(out))
     document = read_document(config, overrides)
     sweep = sweep_of(document)
     require_extras(sweep.tune)
     if isinstance(sweep.tune.scheduler, AshaSpec):
         last_rung(sweep.tune.scheduler, sweep.experiment.spec.stop)
-    parent = _shared(sweep.experiment.spec.storage or "runs", "storage")
-    folder = SweepDir(new_run(sweep.name, chosen, parent).path)
+    home = new_home(sweep.name, None if out is None else str(out), sweep.experiment.spec.storage or "runs")
+    folder = SweepDir(home.path, home.storage)
     folder.write_file(document)
     return sweep, folder
-
-
-def _shared(place: str, given: str) -> Path:
-    if is_uri(place):
-        rule = "trials on all nodes write into a sweep's folder: give one that the nodes share, and no URI"
-        raise UserError(f"{given} {place}: {rule}")
-    return Path(place)
 
 
 def resume_sweep(config: str, overrides: Sequence[str], out: str | Path | None) -> tuple[Sweep, SweepDir]:
     """Finds a sweep that goes on, as it began.
 
     Args:
-        config: The sweep's folder, or the file it began with.
+        config: The sweep's folder or its URI, or the file it began with.
         overrides: ``--set`` values.
-        out: The sweep's folder, where ``config`` is a file.
+        out: The sweep's folder or its URI, where ``config`` is a file.
 
     Raises:
         UserError: There is no sweep, or the file is another one.
     """
-    path = Path(config) if Path(config).is_dir() else None if out is None else Path(out)
-    if path is None:
+    home = config if is_uri(config) or Path(config).is_dir() else None if out is None else str(out)
+    if home is None:
         raise UserError("--resume: say which sweep: 'wealtharena tune runs/sweep-001 --resume', or with --out")
-    folder = sweep_at(path)
-    if path != Path(config) or overrides:
+    folder = fetched_sweep(home) if is_uri(home) else sweep_at(Path(home))
+    if folder.storage is not None:
+        folder.storage.require_writable()
+    if home != config or overrides:
         begun = yaml.safe_load(folder.file.read_text(encoding="utf-8"))
-        given = read_document(str(folder.file) if path == Path(config) else config, overrides).data
+        given = read_document(str(folder.file) if home == config else config, overrides).data
         if given != begun:
-            raise UserError(f"--resume {path}: the file is not the one that the sweep began with; start a new sweep")
+            raise UserError(f"--resume {home}: the file is not the one that the sweep began with; start a new sweep")
     return sweep_of(reread(folder)), folder

@@ -18,7 +18,7 @@ from wealtharena.spec import StopSpec
 from wealtharena.spec_tune import AshaSpec, Dimension, PopulationSpec, TuneSpec
 from wealtharena.training.metrics_log import read_rows
 from wealtharena.tuning.check import Sweep
-from wealtharena.tuning.log import folder_of
+from wealtharena.tuning.folder import AT_WORK
 from wealtharena.tuning.population import ModelledPopulation, Population
 from wealtharena.tuning.space import Space, Values, rounded
 from wealtharena.tuning.trial import NUMBER, POINT, SCORE, VALUES
@@ -141,7 +141,7 @@ class _Asha(ASHAScheduler):
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         super().on_trial_add(tune_controller, trial)
         if trial.last_result:
-            for row in read_rows(folder_of(trial).trial(trial.custom_dirname).metrics / "progress.csv"):
+            for row in read_rows(AT_WORK.get().trial(trial.custom_dirname).metrics / "progress.csv"):
                 if SCORE in row:
                     self.on_trial_result(tune_controller, trial, {name: float(value) for name, value in row.items()})
 

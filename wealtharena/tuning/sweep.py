@@ -17,20 +17,23 @@ from wealtharena.spec_tune import PopulationSpec
 from wealtharena.training.resources import of_the_cluster, require
 from wealtharena.training.room import nodes, require_places, wait_for_room
 from wealtharena.tuning.check import Sweep
-from wealtharena.tuning.folder import SweepDir, has_state
+from wealtharena.tuning.elsewhere import CopyFirst, fetch_checkpoints, sound_state
+from wealtharena.tuning.folder import AT_WORK, SweepDir
 from wealtharena.tuning.log import TrialLog, name_of
 from wealtharena.tuning.population import Population, PopulationState
 from wealtharena.tuning.strategies import all_points, scheduler, searcher
 from wealtharena.tuning.trial import NUMBER, POINT, VALUES, TeamTrial, trial_config
+from wealtharena.tuning.waiting import WaitingAloud
 
 SETTINGS = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # paths of the file are relative to where the command was given
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the sweep writes its own
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # no score is known before the first episode ends
-    "TUNE_GLOBAL_CHECKPOINT_S": "1",  # how much of a sweep is lost if this process is killed
     "RAY_AIR_NEW_OUTPUT": "0",  # which prints its banner at any verbosity
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
+SAVE_EVERY, SAVE_ELSEWHERE_EVERY = "1", "10"
+"""Seconds of a sweep that are lost if this process is killed: in a folder, and behind a URI."""
 
 
 def run_sweep(sweep: Sweep, folder: SweepDir, views: Sequence[Callback], *, resume: bool) -> None:
@@ -45,15 +48,21 @@ def run_sweep(sweep: Sweep, folder: SweepDir, views: Sequence[Callback], *, resu
     Raises:
         UserError: The cluster has no room for a trial.
     """
-    os.environ.update({name: value for name, value in SETTINGS.items() if name not in os.environ})
+    settings = SETTINGS | {"TUNE_GLOBAL_CHECKPOINT_S": SAVE_ELSEWHERE_EVERY if folder.storage else SAVE_EVERY}
+    os.environ.update({name: value for name, value in settings.items() if name not in os.environ})
     _require_room(sweep)
-    with _terminated_as_interrupted():
-        _tuner(sweep, folder, views, resume=resume).fit()
+    at_work = AT_WORK.set(folder)
+    try:
+        with _terminated_as_interrupted():
+            _tuner(sweep, folder, views, resume=resume).fit()
+    finally:
+        AT_WORK.reset(at_work)
+    fetch_checkpoints(folder)
 
 
 def _tuner(sweep: Sweep, folder: SweepDir, views: Sequence[Callback], *, resume: bool) -> Tuner:
-    state = str(folder.state.resolve())
-    if resume and has_state(folder) and Tuner.can_restore(state):
+    state = folder.state_home
+    if resume and sound_state(folder) and Tuner.can_restore(state):
         return Tuner.restore(state, trainable=TeamTrial, resume_unfinished=True, resume_errored=True)
     rules = scheduler(sweep)
     kept = [PopulationState(rules)] if isinstance(rules, Population) else []
@@ -72,8 +81,8 @@ def _tuner(sweep: Sweep, folder: SweepDir, views: Sequence[Callback], *, resume:
         ),
         run_config=RunConfig(
             name=folder.state.name,
-            storage_path=str(folder.path.resolve()),
-            callbacks=[TrialLog(), *kept, *views],
+            storage_path=state.removesuffix(f"/{folder.state.name}"),
+            callbacks=[CopyFirst(), TrialLog(), WaitingAloud(), *kept, *views],
             failure_config=FailureConfig(max_failures=sweep.tune.max_failures),
             checkpoint_config=CheckpointConfig(
                 checkpoint_frequency=sweep.experiment.spec.checkpoint.every,
