@@ -1,6 +1,7 @@
 """The space of a sweep: what trials it makes, and what is refused before the first of them."""
 
 import os
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -308,5 +309,16 @@ def test_a_state_that_was_left_half_written_is_replaced_by_its_copy(tmp_path: Pa
     assert has_state(folder)
     assert state.read_text() == '{"trial_data": [1]}'
     (tmp_path / "state.backup").unlink()
+    known = folder.state / "callback-states-2026-01-01_00-00-00.pkl"
+    known.write_bytes(pickle.dumps({0: "scores"}))
+    keep_state(folder, folder.state)
+    state.write_text('{"trial_data": [1, 2]}')
+    known.write_bytes(pickle.dumps({0: "others"})[:-1])
+    assert has_state(folder)  # both as they were together
+    assert (state.read_text(), pickle.loads(known.read_bytes())) == ('{"trial_data": [1]}', {0: "scores"})
+    (tmp_path / "state.backup").unlink()
+    known.write_bytes(b"")
+    assert has_state(folder)  # without a copy, the trials go on
+    assert not known.exists()
     state.write_text("{")
     assert not has_state(folder)
