@@ -80,7 +80,7 @@ class TeamTrial(Trainable):
     """A team as Tune knows it: an iteration a step, with the checkpoints of ``wealtharena train``.
 
     A trial that takes the place of another (population based training) has its own values and the other's state: the
-    networks, optimisers, replay, normalisers, environments and random streams.
+    networks, optimisers, replay, normalisers, environments, random streams and the stage of the curriculum.
 
     Attributes:
         team: What is trained.
