@@ -192,7 +192,7 @@ class _Loop:
 
     def _iterate(self, mark: Mark, started: float) -> Mark:
         progress, mark = iterate(self.spec, self.team, mark, started)
-        if self.team.learner_group.is_remote:
+        if self.spec.learning.learners:
             progress = replace(progress, recoveries=self.recoveries)
         self.log.write(progress.row())
         self.watchers.show(progress)
