@@ -25,7 +25,7 @@ from policies.on_policy import Schedule
 class PPOParams(ActorCriticParams):
     """Hyperparameters of PPO.
 
-    Small minibatches and large steps learn from few samples (``bench samples``); larger minibatches take less time.
+    Many passes over small minibatches learn from few samples (``bench samples``); fewer and larger ones take less time.
     """
 
     lr: float = Field(1e-3, gt=0, le=1, description="learning rate of Adam")
@@ -34,7 +34,7 @@ class PPOParams(ActorCriticParams):
     value_clip: float | None = Field(
         None, gt=0, description="largest squared value error that still has a gradient; null for no limit"
     )
-    epochs: int = Field(4, ge=1, description="passes over each iteration's rows")
+    epochs: int = Field(10, ge=1, description="passes over each iteration's rows")
 
 
 class PPOLearner(ActorCriticLearner, PPOTorchLearner):

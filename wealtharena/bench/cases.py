@@ -138,7 +138,7 @@ CASES: tuple[Case, ...] = (
     Case("spread", SPREAD, _alone(PPO, Required(0.95, quick=0.5), lr=1e-3, gamma=0.98, epochs=6, minibatch_size=1600),
          env_steps=384_000, quick_steps=192_000),
     Case("kelly", KELLY, _alone(PPO, Required(within=0.0005, quick=0.9), lr=1e-3, gamma=0.0, gae_lambda=0.0,
-                                minibatch_size=1600, initial_log_std=-1.5),
+                                epochs=4, minibatch_size=1600, initial_log_std=-1.5),
          env_steps=80_000, quick_steps=40_000),
     Case("execution", EXECUTION, _alone(PPO, Required(within=25_507.0, quick=0.8), lr=2e-3, gamma=1.0, epochs=6,
                                         minibatch_size=640, initial_log_std=-2.0),
