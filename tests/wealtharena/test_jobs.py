@@ -1,5 +1,6 @@
-"""Jobs on a real Ray head of this machine: submitted, followed, stopped, resumed; with and without a token."""
+"""Jobs on a real Ray head of this machine: training, evaluation and sweeps; with and without a token."""
 
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.wealtharena.conftest import GAME
+from wealtharena.experiment import load_experiment
 from wealtharena.training.metrics_log import read_rows
 from wealtharena.training.run_dir import RunDir
 
@@ -122,13 +124,14 @@ def clone(tmp_path: Path) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / name)
     (folder / "game.yaml").write_text(GAME.replace("iterations: 4", "iterations: 100000"))
+    (folder / "sweep.yaml").write_text(GAME + "tune: {concurrency: 1, space: {seed: {grid: [0, 1]}}}\n")
     return folder
 
 
 @pytest.mark.ray
-def test_a_job_is_submitted_followed_stopped_and_resumed(clone: Path, tmp_path: Path) -> None:
-    out = tmp_path / "shared" / "first"
-    train = ("--", "python", "-m", "wealtharena", "train")
+def test_jobs_are_submitted_followed_stopped_resumed_evaluated_and_swept(clone: Path, tmp_path: Path) -> None:
+    out, sweep = tmp_path / "shared" / "first", tmp_path / "shared" / "sweep"
+    train, evaluate, tune = (("--", "python", "-m", "wealtharena", name) for name in ("train", "evaluate", "tune"))
     with head(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=TOKEN) as cluster:
         refused = cluster.ray("job", "list", RAY_AUTH_MODE="disabled", RAY_AUTH_TOKEN="")
         assert refused.returncode != 0
@@ -163,6 +166,17 @@ def test_a_job_is_submitted_followed_stopped_and_resumed(clone: Path, tmp_path: 
         assert resumed.returncode == 0, resumed.stdout + resumed.stderr
         assert "the limit in stop is reached" in resumed.stdout
         assert "succeeded" in resumed.stdout
+
+        judged = cluster.submit(*folder, *evaluate, str(out), "--set", "evaluation.episodes=8")
+        assert judged.returncode == 0, judged.stdout + judged.stderr
+        (evaluation,) = out.glob("evaluations/*/evaluation.json")
+        assert f"Written: {evaluation}" in judged.stdout
+        swept = cluster.submit(*folder, *tune, "sweep.yaml", "--out", f"file://{sweep}")
+        assert swept.returncode == 0, swept.stdout + swept.stderr
+        assert "[1/2] trial_0001  iteration 4 " in swept.stdout
+        assert f"Report: file://{sweep}/sweep.html" in swept.stdout
+    assert json.loads((sweep / "sweep.json").read_text())["ran"] == 2
+    assert load_experiment(str(sweep / "best.yaml")).spec.evaluation.trials == 2
     assert [int(row["iteration"]) for row in read_rows(progress)] == list(range(1, reached + 4))
 
 
