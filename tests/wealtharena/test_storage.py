@@ -303,6 +303,7 @@ def test_a_sweep_kept_elsewhere_goes_on_after_a_kill_and_is_reported(
         sweep, folder = begin_sweep("game.yaml", [], f"file://{tmp_path}/bucket")
         run_sweep(sweep, folder, [Kill(tmp_path / "bucket", killed.path)], resume=False)
     assert not list(folder.path.glob("tune"))
+    shutil.rmtree(folder.path.parent)
     assert killed.trial("trial_0000").config.is_file()
     assert not killed.summary.exists()
 
