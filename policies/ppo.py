@@ -26,6 +26,7 @@ class PPOParams(ActorCriticParams):
     """Hyperparameters of PPO.
 
     Many passes over small minibatches learn from few samples (``bench samples``); fewer and larger ones take less time.
+    The bonus keeps so many passes from settling too soon on one of a few actions.
     """
 
     lr: float = Field(1e-3, gt=0, le=1, description="learning rate of Adam")
@@ -35,6 +36,7 @@ class PPOParams(ActorCriticParams):
         None, gt=0, description="largest squared value error that still has a gradient; null for no limit"
     )
     epochs: int = Field(10, ge=1, description="passes over each iteration's rows")
+    entropy_coeff: float = Field(0.02, ge=0, description="weight of the entropy bonus")
 
 
 class PPOLearner(ActorCriticLearner, PPOTorchLearner):

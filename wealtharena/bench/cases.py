@@ -106,7 +106,7 @@ QUOTES = Planted(MarketMaking(scale=0.5), from_zero=True)
 NINETY = Required(0.9, quick=0.5)
 TEAM = {
     "stocks": Member(PPO, {"lr": 1e-3, "gamma": 0.0, "gae_lambda": 0.0, "epochs": 6, "minibatch_size": 640,
-                           "initial_log_std": -1.0}, NINETY),
+                           "entropy_coeff": 0.0, "initial_log_std": -1.0}, NINETY),
     "crypto": Member(SAC, {"actor_lr": 1e-3, "critic_lr": 1e-3, "temperature_lr": 3e-3, "gamma": 0.0,
                            "hidden": (64, 64), "initial_temperature": 0.02, "updates_per_step": 0.5}, NINETY),
     "etf": Member(A2C, {"lr": 2e-3, "gamma": 0.0, "gae_lambda": 0.0, "entropy_coeff": 0.0, "minibatch_size": 400,
@@ -116,13 +116,13 @@ TEAM = {
     "reits": Member(PPO, {"lr": 1e-3, "gamma": 0.9, "epochs": 6, "minibatch_size": 640, "entropy_coeff": 0.01},
                     NINETY),
     "allocator": Member(PPO, {"lr": 1e-3, "gamma": 0.0, "gae_lambda": 0.0, "epochs": 10, "minibatch_size": 160,
-                              "initial_log_std": -1.0}, NINETY),
+                              "entropy_coeff": 0.0, "initial_log_std": -1.0}, NINETY),
 }  # fmt: skip
 """Without a position's cost the coming bar is all that counts: no discount is needed."""
 
 CASES: tuple[Case, ...] = (
     Case("g1", G1, _alone(PPO, Required(0.98, quick=0.9), lr=1e-3, gamma=0.95, epochs=6, minibatch_size=1600,
-                          initial_log_std=-1.0),
+                          entropy_coeff=0.0, initial_log_std=-1.0),
          env_steps=256_000, quick_steps=128_000),
     Case("g1", G1, _alone(A2C, Required(0.95, quick=0.9), lr=2e-3, gamma=0.95, entropy_coeff=0.0, minibatch_size=1600),
          env_steps=512_000, quick_steps=256_000),
@@ -130,21 +130,23 @@ CASES: tuple[Case, ...] = (
                                  gamma=0.93, hidden=(256, 256), activation="tanh", tau=0.01, initial_temperature=0.02,
                                  updates_per_step=4.0, replay_size=100_000, normalize_observations=False),
          env_steps=128_000, quick_steps=32_000, copies=64),
-    Case("g3", G3, _alone(PPO, Required(0.95, quick=0.8), lr=1e-3, gamma=0.95, epochs=6, minibatch_size=1600),
+    Case("g3", G3, _alone(PPO, Required(0.95, quick=0.8), lr=1e-3, gamma=0.95, epochs=6, minibatch_size=1600,
+                          entropy_coeff=0.0),
          env_steps=384_000, quick_steps=192_000),
     Case("spread", SPREAD, _alone(DQN, Required(0.95, quick=0.5), lr=1e-3, gamma=0.98, n_step=1, batch_size=512,
                                   epsilon_steps=50_000, updates_per_step=1.0, activation="tanh", tau=0.02),
          env_steps=160_000, quick_steps=96_000),
-    Case("spread", SPREAD, _alone(PPO, Required(0.95, quick=0.5), lr=1e-3, gamma=0.98, epochs=6, minibatch_size=1600),
+    Case("spread", SPREAD, _alone(PPO, Required(0.95, quick=0.5), lr=1e-3, gamma=0.98, epochs=6, minibatch_size=1600,
+                                  entropy_coeff=0.0),
          env_steps=384_000, quick_steps=192_000),
     Case("kelly", KELLY, _alone(PPO, Required(within=0.0005, quick=0.9), lr=1e-3, gamma=0.0, gae_lambda=0.0,
-                                epochs=4, minibatch_size=1600, initial_log_std=-1.5),
+                                epochs=4, minibatch_size=1600, entropy_coeff=0.0, initial_log_std=-1.5),
          env_steps=80_000, quick_steps=40_000),
     Case("execution", EXECUTION, _alone(PPO, Required(within=25_507.0, quick=0.8), lr=2e-3, gamma=1.0, epochs=6,
-                                        minibatch_size=640, initial_log_std=-2.0),
+                                        minibatch_size=640, entropy_coeff=0.0, initial_log_std=-2.0),
          env_steps=64_000, quick_steps=64_000, fragment=10),
     Case("quotes", QUOTES, _alone(PPO, Required(0.95, quick=0.8), lr=1e-3, gamma=0.99, gae_lambda=0.9, epochs=6,
-                                  minibatch_size=3200, initial_log_std=-1.2),
+                                  minibatch_size=3200, entropy_coeff=0.0, initial_log_std=-1.2),
          env_steps=384_000, quick_steps=192_000, copies=64, fragment=200),
     Case("team", MixedTeam(), TEAM, env_steps=320_000, quick_steps=64_000, copies=64),
 )  # fmt: skip
