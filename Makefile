@@ -27,9 +27,9 @@ install: $(INSTALLED) ## The virtual environment .venv, with the pinned packages
 demo: $(INSTALLED) ## Train the quickstart team, print its results and where the report is
 	$(BIN)/wealtharena train tune_configs/quickstart.yaml
 
-# A file's tests share a Ray, so a file stays in one process.
+# A file's tests share a Ray, so a file stays in one process; tests/conftest.py says in which order.
 test: $(INSTALLED) ## The whole test suite, a process for each core
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED) ## Format, lint, types and the direction of imports
 	$(BIN)/ruff format --check .

@@ -1,6 +1,7 @@
 """What all tests share: one local Ray, started when the first test needs it."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,16 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_worker_niceness", "0")
 # A Ray of 24 CPUs would start 24 processes at once, whatever is asked of it.
 os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start Ray come first, those of few tests, which take the longest, before the others.
+
+    So no process is left with a long file when the others have ended.
+    """
+    tests = Counter(item.path for item in items)
+    with_ray = {item.path for item in items if item.get_closest_marker("ray")}
+    items.sort(key=lambda item: (item.path not in with_ray, tests[item.path]))
 
 
 @pytest.fixture(scope="session", autouse=True)

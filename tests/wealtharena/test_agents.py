@@ -205,13 +205,13 @@ def test_other_columns_than_those_learned_on_are_named(tmp_path: Path) -> None:
 # ---- making one
 
 
-def test_the_defaults_are_those_of_the_quickstart() -> None:
+def test_the_algorithms_are_those_of_the_quickstart_with_default_hyperparameters() -> None:
     quickstart = load_experiment("quickstart")
     for group, algorithm in quickstart.members.items():
         if group != "allocator":
             agent = Agent.create(group)
             assert type(agent.algorithm) is type(algorithm)
-            assert agent.algorithm.params == algorithm.params
+            assert agent.algorithm.params == type(algorithm).Params()
             assert (agent.name, agent.asset_class, agent.env_steps) == (group, group, 0)
 
 
