@@ -28,7 +28,7 @@ class A2CParams(ActorCriticParams):
     Small minibatches learn from few samples (``bench samples``); larger ones take less time.
     """
 
-    lr: float = Field(2e-3, gt=0, le=1, description="learning rate of Adam")
+    lr: float = Field(7e-4, gt=0, le=1, description="learning rate of Adam")
     minibatch_size: int = Field(64, ge=1, description="rows of one gradient step")
     initial_log_std: float = Field(
         -1.0, ge=-5, le=1, description="log deviation of continuous actions at the start, in half ranges of the action"

@@ -48,7 +48,7 @@ RACES = (
         "team",
         MixedTeam(),
         {name: member.algorithm for name, member in TEAM.items()},
-        env_steps=128_000,
+        env_steps=256_000,
         quick_steps=16_000,
         copies=128,  # a try plays 13 times over, most of it against optima that are looked up bar by bar
     ),
