@@ -1,5 +1,6 @@
 """Sampling while the Learners learn: by which policy, in which order, and that nothing is lost in between."""
 
+import contextlib
 import os
 import signal
 import time
@@ -51,6 +52,31 @@ class LoggedGame(TargetGame):
         self.steps += 1
         if self.params.gate is not None and self.steps > STEPS:
             wait_for(Path(self.params.gate).exists)
+        return super().step(actions)
+
+
+class SlowParams(TargetParams):
+    """Where the first of several environments to step leaves word, and the others a byte for each step."""
+
+    slow: str
+    log: str
+
+
+class SlowGame(TargetGame):
+    """One of several waits in its first step until another is in its second fragment."""
+
+    Params = SlowParams
+    waits: bool | None = None
+
+    def step(self, actions):
+        if self.waits is None:
+            with contextlib.suppress(FileExistsError):
+                self.waits = not Path(self.params.slow).touch(exist_ok=False)
+        if self.waits:
+            wait_for(lambda: Path(self.params.log).exists() and Path(self.params.log).stat().st_size > STEPS, 120.0)
+        else:
+            with open(self.params.log, "ab") as log:
+                log.write(b".")
         return super().step(actions)
 
 
@@ -139,6 +165,20 @@ def test_a_fragment_is_sampled_while_the_one_before_is_learnt_and_by_the_policy_
             np.testing.assert_allclose(logp_of(algo, member.name, behaviour, rows), found, atol=1e-5)
             np.testing.assert_array_equal(member.shifts[index], behaviour["normalizer.shift"])
             assert index == 0 or np.abs(logp_of(algo, member.name, current, rows) - found).max() > 1e-3
+    algo.stop()
+
+
+def test_a_runner_does_not_wait_for_a_slower_one(tmp_path):
+    params = {"slow": str(tmp_path / "slow"), "log": str(tmp_path / "log")}
+    algo = (
+        TeamConfig()
+        .environment(env=SlowGame, env_config=params)
+        .team({"a": PPO(PPOParams(minibatch_size=16))})
+        .env_runners(num_env_runners=2, num_envs_per_env_runner=COPIES, rollout_fragment_length=STEPS)
+        .sampling(overlap=True)
+        .build_algo()
+    )
+    assert algo.train()["num_env_steps_sampled_lifetime"] == 2 * COPIES * STEPS
     algo.stop()
 
 
