@@ -34,6 +34,9 @@ class ActorCriticParams(AlgorithmParams):
     initial_log_std: float = Field(
         -0.5, ge=-5, le=1, description="log deviation of continuous actions at the start, in half ranges of the action"
     )
+    squash_mean: bool = Field(
+        True, description="keep the mean of continuous actions within their bounds, by tanh; false: it may leave them"
+    )
 
 
 class ActorCritic(Algorithm):
@@ -42,7 +45,7 @@ class ActorCritic(Algorithm):
     on_policy = True
     catalog = ActorCriticCatalog
     networks = ("mlp", "conv", "gru", "transformer", "recurrent", "attention")
-    settled = Algorithm.settled | {"initial_log_std"}
+    settled = Algorithm.settled | {"initial_log_std", "squash_mean"}
 
     params: ActorCriticParams
 
@@ -59,8 +62,8 @@ class ActorCritic(Algorithm):
         return ActorCriticModule
 
     def module_settings(self) -> dict[str, Any]:
-        """How wide continuous actions scatter at the start, besides what all networks take."""
-        return super().module_settings() | {"initial_log_std": self.params.initial_log_std}
+        """How continuous actions scatter, besides what all networks take."""
+        return super().module_settings() | self.params.model_dump(include={"initial_log_std", "squash_mean"})
 
     def trainer(self, groups: Sequence[str], seed: int) -> Trainer:
         """Generalised advantages of the latest rollouts, used as ``schedule`` says."""

@@ -131,7 +131,9 @@ def start_in_the_middle(policy: nn.Module) -> None:
 class ActorCriticModule(NormalizedModule, DefaultPPOTorchRLModule):
     """Separate policy and value networks.
 
-    The policy starts nearly constant, in the middle of what it can do (Andrychowicz et al. 2021, section 3.2).
+    The policy starts nearly constant, in the middle of what it can do (Andrychowicz et al. 2021, section 3.2). The mean
+    of continuous actions can be kept within their bounds: beyond them all actions are clipped to the same, so that
+    nothing tells the policy to come back (Fujita and Maeda 2018, "Clipped action policy gradient", section 1).
     """
 
     def setup(self) -> None:
@@ -147,6 +149,8 @@ class ActorCriticModule(NormalizedModule, DefaultPPOTorchRLModule):
         start_in_the_middle(self.pi)
         if self.log_std is not None:
             nn.init.constant_(self.log_std, self.model_config["initial_log_std"])
+            if self.model_config["squash_mean"]:
+                self.pi.net.mlp.append(Tanh())
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Acting takes the policy's layers alone; RLlib's would go through the critic's as well."""

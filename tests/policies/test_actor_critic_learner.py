@@ -26,6 +26,7 @@ EVERYTHING = {"entropy_coeff": 0.05, "value_coeff": 0.7, "hidden": (16, 8), "lr"
 ALGORITHMS = {
     "ppo": PPO(PPOParams(clip=0.1, **EVERYTHING)),
     "ppo_clipped_values": PPO(PPOParams(value_clip=0.5, grad_clip=None, **EVERYTHING)),
+    "ppo_free_mean": PPO(PPOParams(squash_mean=False, **EVERYTHING)),
     "a2c": A2C(A2CParams(**EVERYTHING)),
 }
 BOTH_KINDS = pytest.mark.parametrize("kind", sorted(SPACES))

@@ -8,6 +8,7 @@ from torch import nn
 
 from policies.modules import Tanh
 from policies.ppo import PPO, PPOParams
+from policies.stack import StackedActorCritic, stackable
 
 
 def test_tanh_is_tanh():
@@ -30,7 +31,33 @@ def test_a_module_walks_through_its_towers(activation, layer):
         module.forward_exploration({"obs": obs})["action_dist_inputs"], out["action_dist_inputs"]
     )
     torch.testing.assert_close(critic(obs).squeeze(-1), module.compute_values({"obs": obs}))
-    assert [type(each) for each in actor] == [nn.Linear, layer, nn.Linear, layer, nn.Linear]
+    assert [type(each) for each in actor] == [nn.Linear, layer, nn.Linear, layer, nn.Linear, Tanh]
+    assert [type(each) for each in critic] == [nn.Linear, layer, nn.Linear, layer, nn.Linear]
+
+
+@pytest.mark.parametrize("squashed", [True, False])
+def test_means_leave_the_bounds_of_the_action_only_if_they_may(squashed):
+    space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+    ppo = PPO(PPOParams(squash_mean=squashed, normalize_observations=False))
+    module = ppo.module_spec(gym.spaces.Box(-1, 1, (3,), np.float32), space, inference_only=False).build()
+    with torch.no_grad():
+        module.pi.net.mlp[0].bias.copy_(torch.tensor([0.5, -3.0]))
+        module.pi.net.mlp[0].weight.zero_()
+    obs = torch.randn(4, 3)
+    expected = torch.tensor([0.5, -3.0]).expand(4, 2)
+    expected = torch.tanh(expected) if squashed else expected
+    torch.testing.assert_close(ppo.exploit(module, obs), expected)
+    torch.testing.assert_close(ppo.explore(module, obs, 0).dist_inputs.chunk(2, dim=-1)[0], expected)
+    torch.testing.assert_close(StackedActorCritic([module]).dist_inputs(obs.unsqueeze(0))[0].chunk(2, -1)[0], expected)
+
+
+def test_policies_whose_means_are_bounded_and_others_do_not_learn_in_one_stack():
+    space, obs = gym.spaces.Box(-1.0, 1.0, (2,), np.float32), gym.spaces.Box(-1, 1, (3,), np.float32)
+    kinds = [
+        stackable(PPO(PPOParams(squash_mean=squashed)).module_spec(obs, space, inference_only=False).build())
+        for squashed in (True, True, False)
+    ]
+    assert kinds[0] == kinds[1] != kinds[2]
 
 
 def test_modes_are_told_apart_although_no_layer_is_told():

@@ -74,7 +74,8 @@ def test_the_sides_are_the_defaults_and_rl_zoos():
     expected = {
         "lr": 3e-4, "gamma": 0.99, "gae_lambda": 0.95, "clip": 0.2, "value_clip": None, "epochs": 10,
         "minibatch_size": 64, "entropy_coeff": 0.0, "value_coeff": 0.5, "grad_clip": 0.5, "hidden": (64, 64),
-        "activation": "tanh", "initial_log_std": 0.0, "normalize_observations": True, "lr_steps": None, "lr_left": 0.0,
+        "activation": "tanh", "initial_log_std": 0.0, "squash_mean": False, "normalize_observations": True,
+        "lr_steps": None, "lr_left": 0.0,
     }  # fmt: skip
     assert {name: getattr(RL_ZOO, name) for name in expected} == expected
 
@@ -155,6 +156,32 @@ def test_the_document_tells_all_hyperparameters():
     assert json.loads(json.dumps(content, allow_nan=False))["machine"]["versions"]["ray"]
 
 
+def test_a_file_of_results_is_gone_on_from_where_budgets_and_hyperparameters_are_the_same():
+    races = (TINY, PAIR)
+    attempts = [ended(ZOO, seed, {GROUP: reached_after(100)}) for seed in (0, 1)]
+    attempts.append(ended(DEFAULTS, 1, {"one": reached_after(100), EVERYBODY: curve(0.5)}, race=PAIR))
+    content = json.loads(json.dumps(document(attempts)))
+    assert samples_rows.known_of(content, races, seeds=2, quick=False) == attempts
+    assert samples_rows.known_of(content, races, seeds=1, quick=False) == attempts[:1]
+    assert samples_rows.known_of(content, [PAIR], seeds=2, quick=False) == attempts[2:]
+    assert samples_rows.known_of(content, races, seeds=2, quick=True) == []
+    assert samples_rows.known_of({}, races, seeds=2, quick=False) == []
+    longer = [replace(TINY, env_steps=97), PAIR]
+    assert samples_rows.known_of(content, longer, seeds=2, quick=False) == attempts[2:]
+    content["settings"]["pair"]["defaults"]["members"]["two"]["params"]["lr"] = 0.123
+    assert samples_rows.known_of(content, races, seeds=2, quick=False) == attempts[:2]
+
+
+def test_rows_of_other_races_are_kept_but_do_not_count():
+    attempts = [
+        ended(side, 0, {name: reached_after(100) for name in (GROUP, "one", "two", EVERYBODY)}, race=race)
+        for race in (TINY, PAIR)
+        for side in (DEFAULTS, ZOO)
+    ]
+    found = samples_rows.of_races(document(attempts), [PAIR])
+    assert [row["case"] for row in found["rows"]] == ["pair", "pair/one", "pair/two"]
+
+
 # ---- races
 
 
@@ -225,10 +252,13 @@ def test_the_command_races_in_parallel_and_leaves_rows(monkeypatch, tmp_path):
     assert isinstance(result.exception, SystemExit), result.exception
     assert result.stdout.count("of the optimum after 96 samples") == 4
     assert "MISSED" in result.stdout
-    (row,) = json.loads((tmp_path / "s.json").read_text())["rows"]
+    content = json.loads((tmp_path / "s.json").read_text())
+    (row,), trainings = content["rows"], content["trainings"]
     assert row["seeds"] == [0, 1]
     assert row["ratios"] == [1.0, 1.0]
-    assert len(row["defaults"]["curves"]) == 2
+    again = run("--seeds", "2", "--parallel", "2", "--json", str(tmp_path / "s.json"))
+    assert again.exit_code == 1, again.output
+    assert json.loads((tmp_path / "s.json").read_text())["trainings"] == trainings
 
 
 def test_quick_is_one_seed_and_exit_code_0_where_half_is_enough(monkeypatch):
@@ -236,13 +266,23 @@ def test_quick_is_one_seed_and_exit_code_0_where_half_is_enough(monkeypatch):
 
     def instead(races, **given):
         asked.update(given)
-        return [ended(side, 0, {GROUP: reached_after(steps)}) for side, steps in ((DEFAULTS, 100), (ZOO, 200))]
+        (race,) = races
+        steps = {DEFAULTS: 100, ZOO: 200}
+        return [ended(side, 0, {GROUP: reached_after(own)}, race=race) for side, own in steps.items()]
 
     monkeypatch.setattr(samples, "run", instead)
     monkeypatch.setattr(cli, "ray_session", nullcontext)
     result = run("--quick", "--case", "g1", "--seeds", "7")
     assert result.exit_code == 0, result.output
-    assert asked == {"seeds": 1, "quick": True, "parallel": None}
+    assert asked == {"seeds": 1, "quick": True, "parallel": None, "known": []}
+
+
+def test_a_file_that_is_no_json_is_one_line_and_stays_as_it_is(tmp_path):
+    (tmp_path / "s.json").write_text("mine")
+    result = run("--json", str(tmp_path / "s.json"))
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: --json {tmp_path / 's.json'}: this is no JSON (Expecting value")
+    assert (tmp_path / "s.json").read_text() == "mine"
 
 
 def test_an_unknown_case_is_one_line_and_exit_code_2():

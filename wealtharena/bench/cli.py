@@ -26,6 +26,10 @@ TARGET_MISSED = 1
 MOST_SEEDS = 1000  # beyond, training might draw what evaluation draws: see trial.run_trial
 
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here.")]
+KnownFile = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Write the figures here; what it holds already is not done again."),
+]
 Parallel = Annotated[
     int | None, typer.Option(min=1, metavar="N", show_default="all cores", help="Trainings at the same time.")
 ]
@@ -102,7 +106,7 @@ def samples_command(
     seeds: Annotated[
         int, typer.Option(min=1, max=MOST_SEEDS, help="Trainings of each case and side, from different seeds.")
     ] = 10,
-    json_file: JsonFile = None,
+    json_file: KnownFile = None,
     quick: Annotated[bool, typer.Option("--quick", help="One seed, smaller budgets.")] = False,
     parallel: Parallel = None,
     verbose: Verbose = False,
@@ -118,27 +122,27 @@ def samples_command(
     console = Console()
     with one_line_errors(verbose):
         races, box, ended = samples.chosen(names), machine(), []
+        seeds = 1 if quick else seeds
+        known = samples_rows.known_of(_held(json_file), samples.chosen([]), seeds=seeds, quick=quick)
         with ray_session():
-            for one in samples.run(races, seeds=1 if quick else seeds, quick=quick, parallel=parallel):
+            for one in samples.run(races, seeds=seeds, quick=quick, parallel=parallel, known=known):
                 console.print(samples_rows.progress(one), soft_wrap=True, highlight=False)
                 ended.append(one)
                 content = samples_rows.document(ended, quick=quick, machine=box)
                 if json_file:  # after each training: what was measured outlives an interruption
                     write_json(json_file, content)
-        console.print(*map(sheet_table, samples_rows.samples_sheets(content)), sep="\n")
+        asked = samples_rows.of_races(content, races)
+        console.print(*map(sheet_table, samples_rows.samples_sheets(asked)), sep="\n")
         if json_file:
             console.print(f"Written: {json_file}", soft_wrap=True, highlight=False)
-    if not all(row["passed"] for row in content["rows"] if row["required"] is not None):
+    if not all(row["passed"] for row in asked["rows"] if row["required"] is not None):
         raise typer.Exit(TARGET_MISSED)
 
 
 @bench_app.command("curriculum")
 def curriculum_command(
     seeds: Annotated[int, typer.Option(min=2, max=MOST_SEEDS, help="Trainings of each way, from different seeds.")] = 5,
-    json_file: Annotated[
-        Path | None,
-        typer.Option("--json", metavar="FILE", help="Write the figures here; what it holds already is not done again."),
-    ] = None,
+    json_file: KnownFile = None,
     quick: Annotated[bool, typer.Option("--quick", help="Few steps.")] = False,
     parallel: Parallel = None,
     verbose: Verbose = False,
@@ -151,8 +155,7 @@ def curriculum_command(
     """
     console, ended = Console(), list[curriculum.Trained]()
     with one_line_errors(verbose):
-        there = json.loads(json_file.read_text(encoding="utf-8")) if json_file and json_file.exists() else {}
-        known = curriculum.known_of(there, seeds=seeds, quick=quick)
+        known = curriculum.known_of(_held(json_file), seeds=seeds, quick=quick)
         with ray_session():
             for one in curriculum.run(seeds=seeds, quick=quick, parallel=parallel, known=known):
                 ended.append(one)
@@ -221,3 +224,14 @@ def _measure(
         console.print(machine_line(content), soft_wrap=True, highlight=False)
         if json_file:
             console.print(f"Written: {json_file}", soft_wrap=True, highlight=False)
+
+
+def _held(json_file: Path | None) -> Document:
+    """What a file that the same command wrote holds already."""
+    if json_file is None or not json_file.exists():
+        return {}
+    try:
+        content: Document = json.loads(json_file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"--json {json_file}: this is no JSON ({error}); give a name that is free") from error
+    return content

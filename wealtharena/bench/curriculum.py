@@ -29,7 +29,8 @@ LUCK = {"quiet": 0.01, "calm": 0.1, "full": 1.0}
 """Stage -> the variance of what nobody can foresee, as a share of the last stage's."""
 
 PPO_OF_G1 = {
-    "lr": 1e-3, "gamma": 0.95, "epochs": 6, "minibatch_size": 1600, "entropy_coeff": 0.0, "initial_log_std": -1.0
+    "lr": 1e-3, "gamma": 0.95, "epochs": 6, "minibatch_size": 1600, "entropy_coeff": 0.0, "initial_log_std": -1.0,
+    "squash_mean": False,
 }  # fmt: skip
 CASE = Case("g1", G1, {GROUP: Member(PPO, PPO_OF_G1, NINETY)}, env_steps=192_000, quick_steps=32_000)
 

@@ -27,6 +27,7 @@ RL_ZOO = PPOParams(
     hidden=(64, 64),
     activation="tanh",
     initial_log_std=0.0,
+    squash_mean=False,
     normalize_observations=True,
 )
 """PPO for continuous control in rl-baselines3-zoo (Raffin 2020, github.com/DLR-RM/rl-baselines3-zoo,
@@ -77,7 +78,14 @@ def chosen(names: Sequence[str], races: Sequence[Race] = RACES) -> tuple[Race, .
     return tuple(race for race in races if not names or race.name in names)
 
 
-def run(races: Sequence[Race], *, seeds: int, quick: bool = False, parallel: int | None = None) -> Iterator[Ended]:
+def run(
+    races: Sequence[Race],
+    *,
+    seeds: int,
+    quick: bool = False,
+    parallel: int | None = None,
+    known: Sequence[Ended] = (),
+) -> Iterator[Ended]:
     """Trains every contender in each race on seeds 0, 1, ...; Ray must be running.
 
     Args:
@@ -85,13 +93,22 @@ def run(races: Sequence[Race], *, seeds: int, quick: bool = False, parallel: int
         seeds: How many trainings of each.
         quick: Smaller budgets, and tries of fewer episodes.
         parallel: How many at the same time, each on one thread; None: as many as the cluster has cores.
+        known: What need not be trained again.
 
     Yields:
-        Each training as it ends, in any order.
+        What is known, then each training as it ends, in any order.
     """
+    yield from known
+    there = {(one.race.name, one.contender.name, one.attempt.seed) for one in known}
     limit = parallel or int(ray.cluster_resources().get("CPU", 1))
     task = ray.remote(num_cpus=1)(run_race)
-    waiting = [(race, contender, seed) for race in races for seed in range(seeds) for contender in CONTENDERS]
+    waiting = [
+        (race, contender, seed)
+        for race in races
+        for seed in range(seeds)
+        for contender in CONTENDERS
+        if (race.name, contender.name, seed) not in there
+    ]
     running: dict[ray.ObjectRef, tuple[Race, Contender]] = {}
     while waiting or running:
         while waiting and len(running) < limit:

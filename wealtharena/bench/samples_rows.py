@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from statistics import median
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from wealtharena.bench.race import EVERYBODY, GOAL, Attempt, Contender, Race, confirmed
 from wealtharena.bench.samples import DEFAULTS, ZOO, Ended
@@ -16,9 +18,14 @@ from wealtharena.evidence.aggregate import aggregate, interquartile_mean
 REQUIRED = 0.5
 """Of the other side's samples, at most."""
 
+_SIDES = {"defaults": DEFAULTS, "rl_zoo": ZOO}
+_ATTEMPT = TypeAdapter(Attempt)
+
 
 def document(ended: Sequence[Ended], *, quick: bool, machine: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``--json`` writes, of the seeds that both sides have trained: see README, "How few samples?".
+    """What ``--json`` writes: rows of the seeds that both sides have trained, and every training.
+
+    See README, "How few samples?".
 
     Args:
         ended: The trainings.
@@ -26,13 +33,37 @@ def document(ended: Sequence[Ended], *, quick: bool, machine: Mapping[str, Any])
         machine: See ``timing.machine``.
     """
     races = {one.race.name: one.race for one in ended}
+    ordered = sorted(ended, key=lambda one: (list(races).index(one.race.name), one.attempt.seed, one.contender.name))
     return {
         "quick": quick,
         "goal": GOAL,
         "rows": [row for race in races.values() for row in _rows(race, ended)],
         "settings": {name: _settings(race) for name, race in races.items()},
         "machine": machine,
+        "trainings": [{"case": one.race.name, "side": one.contender.name, **asdict(one.attempt)} for one in ordered],
     }
+
+
+def known_of(content: Document, races: Sequence[Race], *, seeds: int, quick: bool) -> list[Ended]:
+    """The trainings in these races that a file of ``--json`` holds, with the budgets and hyperparameters of today."""
+    if content.get("quick") != quick:
+        return []
+    by_name = {race.name: race for race in races}
+    by_side = {contender.name: (key, contender) for key, contender in _SIDES.items()}
+    found = []
+    for row in content.get("trainings", ()):
+        race, (key, contender) = by_name.get(row["case"]), by_side[row["side"]]
+        if race is None or content["settings"][race.name][key] != _setting(race, contender):
+            continue
+        attempt = _ATTEMPT.validate_python({name: row[name] for name in ("seed", "env_steps", "seconds", "curves")})
+        found.append(Ended(race, contender, attempt))
+    return [one for one in found if one.attempt.seed < seeds]
+
+
+def of_races(content: Document, races: Sequence[Race]) -> Document:
+    """The same without the rows of other races."""
+    names = [race.name for race in races]
+    return {**content, "rows": [row for row in content["rows"] if row["case"].split("/")[0] in names]}
 
 
 def samples_sheets(content: Document) -> tuple[Sheet, Sheet]:
@@ -112,12 +143,11 @@ def _side(score: str, attempts: Sequence[Attempt]) -> dict[str, Any]:
         "reached": sum(point is not None for point in points),
         "counted": counted,
         "seconds": median(attempt.seconds for attempt in attempts),
-        "curves": [[[point.env_steps, point.seconds, point.share] for point in curve] for curve in curves],
     }
 
 
 def _settings(race: Race) -> dict[str, Any]:
-    return {side: _setting(race, contender) for side, contender in (("defaults", DEFAULTS), ("rl_zoo", ZOO))}
+    return {side: _setting(race, contender) for side, contender in _SIDES.items()}
 
 
 def _setting(race: Race, contender: Contender) -> dict[str, Any]:
@@ -125,7 +155,9 @@ def _setting(race: Race, contender: Contender) -> dict[str, Any]:
         name: {"algorithm": type(algorithm).__name__, "params": algorithm.params.model_dump(mode="json")}
         for name, algorithm in contender.team(race).items()
     }
-    return {"copies": contender.copies, "fragment": contender.fragment, "members": members}
+    return {
+        "copies": contender.copies, "fragment": contender.fragment, "env_steps": race.env_steps, "members": members
+    }  # fmt: skip
 
 
 def _verdict(row: Mapping[str, Any]) -> Row:
