@@ -161,6 +161,9 @@ def test_several_learners_of_a_family_hold_the_same_weights():
 @pytest.mark.parametrize(("runners", "learners"), [(2, 0), (2, 1)])
 def test_remote_runners_and_learners(runners, learners, tmp_path):
     config = mixed(num_env_runners=runners, rollout_fragment_length=5).learners(num_learners=learners)
+    if learners:  # each family has a process of its own, which takes seconds to start: two of them, not five
+        alike, other = PPO(PPOParams(lr=1e-3, minibatch_size=64)), config.members["s"]
+        config.team({name: other if name == "s" else alike for name in GROUPS})
     algo = config.build_algo()
     before = weights(algo)
     for _ in range(3):
