@@ -161,15 +161,15 @@ def test_a_file_of_results_is_gone_on_from_where_budgets_and_hyperparameters_are
     attempts = [ended(ZOO, seed, {GROUP: reached_after(100)}) for seed in (0, 1)]
     attempts.append(ended(DEFAULTS, 1, {"one": reached_after(100), EVERYBODY: curve(0.5)}, race=PAIR))
     content = json.loads(json.dumps(document(attempts)))
-    assert samples_rows.known_of(content, races, seeds=2, quick=False) == attempts
-    assert samples_rows.known_of(content, races, seeds=1, quick=False) == attempts[:1]
-    assert samples_rows.known_of(content, [PAIR], seeds=2, quick=False) == attempts[2:]
-    assert samples_rows.known_of(content, races, seeds=2, quick=True) == []
-    assert samples_rows.known_of({}, races, seeds=2, quick=False) == []
+    assert samples_rows.known_of(content, races, quick=False) == attempts
+    assert samples_rows.known_of(content, [PAIR], quick=False) == attempts[2:]
+    with pytest.raises(UserError, match=r"the file's trainings were run without --quick; run these so too"):
+        samples_rows.known_of(content, races, quick=True)
+    assert samples_rows.known_of({}, races, quick=False) == []
     longer = [replace(TINY, env_steps=97), PAIR]
-    assert samples_rows.known_of(content, longer, seeds=2, quick=False) == attempts[2:]
+    assert samples_rows.known_of(content, longer, quick=False) == attempts[2:]
     content["settings"]["pair"]["defaults"]["members"]["two"]["params"]["lr"] = 0.123
-    assert samples_rows.known_of(content, races, seeds=2, quick=False) == attempts[:2]
+    assert samples_rows.known_of(content, races, quick=False) == attempts[:2]
 
 
 def test_rows_of_other_races_are_kept_but_do_not_count():
@@ -256,7 +256,7 @@ def test_the_command_races_in_parallel_and_leaves_rows(monkeypatch, tmp_path):
     (row,), trainings = content["rows"], content["trainings"]
     assert row["seeds"] == [0, 1]
     assert row["ratios"] == [1.0, 1.0]
-    again = run("--seeds", "2", "--parallel", "2", "--json", str(tmp_path / "s.json"))
+    again = run("--seeds", "1", "--json", str(tmp_path / "s.json"))
     assert again.exit_code == 1, again.output
     assert json.loads((tmp_path / "s.json").read_text())["trainings"] == trainings
 

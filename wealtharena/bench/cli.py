@@ -122,10 +122,9 @@ def samples_command(
     console = Console()
     with one_line_errors(verbose):
         races, box, ended = samples.chosen(names), machine(), []
-        seeds = 1 if quick else seeds
-        known = samples_rows.known_of(_held(json_file), samples.chosen([]), seeds=seeds, quick=quick)
+        known = samples_rows.known_of(_held(json_file), samples.chosen([]), quick=quick)
         with ray_session():
-            for one in samples.run(races, seeds=seeds, quick=quick, parallel=parallel, known=known):
+            for one in samples.run(races, seeds=1 if quick else seeds, quick=quick, parallel=parallel, known=known):
                 console.print(samples_rows.progress(one), soft_wrap=True, highlight=False)
                 ended.append(one)
                 content = samples_rows.document(ended, quick=quick, machine=box)

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from wealtharena.bench.race import EVERYBODY, GOAL, Attempt, Contender, Race, confirmed
 from wealtharena.bench.samples import DEFAULTS, ZOO, Ended
 from wealtharena.bench.sheets import MISSED, Document, Row, Sheet
+from wealtharena.errors import UserError
 from wealtharena.evidence.aggregate import aggregate, interquartile_mean
 
 REQUIRED = 0.5
@@ -44,10 +45,15 @@ def document(ended: Sequence[Ended], *, quick: bool, machine: Mapping[str, Any])
     }
 
 
-def known_of(content: Document, races: Sequence[Race], *, seeds: int, quick: bool) -> list[Ended]:
-    """The trainings in these races that a file of ``--json`` holds, with the budgets and hyperparameters of today."""
-    if content.get("quick") != quick:
-        return []
+def known_of(content: Document, races: Sequence[Race], *, quick: bool) -> list[Ended]:
+    """The trainings in these races that a file of ``--json`` holds, with the budgets and hyperparameters of today.
+
+    Raises:
+        UserError: They are short ones and these are not, or the other way round.
+    """
+    if content.get("quick", quick) != quick:
+        was = "with" if content["quick"] else "without"
+        raise UserError(f"--json: the file's trainings were run {was} --quick; run these so too, or name another file")
     by_name = {race.name: race for race in races}
     by_side = {contender.name: (key, contender) for key, contender in _SIDES.items()}
     found = []
@@ -57,7 +63,7 @@ def known_of(content: Document, races: Sequence[Race], *, seeds: int, quick: boo
             continue
         attempt = _ATTEMPT.validate_python({name: row[name] for name in ("seed", "env_steps", "seconds", "curves")})
         found.append(Ended(race, contender, attempt))
-    return [one for one in found if one.attempt.seed < seeds]
+    return found
 
 
 def of_races(content: Document, races: Sequence[Race]) -> Document:
