@@ -224,10 +224,9 @@ class _OneCopy:
 
     def numbers(self, columns: Mapping[str, Tensor]) -> dict[str, Any]:
         """Group -> (1, A) becomes agent -> a number of Python's."""
-        if not columns:
-            return {}
-        agents = chain.from_iterable(self.env.groups[name].agent_ids for name in columns)
-        return dict(zip(agents, torch.cat(list(columns.values()), dim=1).tolist()[0], strict=True))
+        agent_ids = (self.env.groups[name].agent_ids for name in columns)
+        numbers = (column.tolist()[0] for column in columns.values())
+        return dict(zip(chain.from_iterable(agent_ids), chain.from_iterable(numbers), strict=True))
 
     def rows(self, columns: Mapping[str, Tensor]) -> Observations:
         """Group -> (1, A, F) becomes agent -> (F,), copied once for each group."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Any
 
 import gymnasium as gym
@@ -23,6 +22,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from environments.base import Group, Transition
 from environments.errors import DataError
+from environments.market.masks import masks_as_numbers
+from environments.market.nests import leaves, maker
 from environments.market.record import MarketRecord
 from environments.market.state import State
 
@@ -45,12 +46,12 @@ class Stepped:
 
 
 Step = Callable[[Tensor, State, Mapping[str, Tensor]], Stepped]
-_HERE = object()  # where a tensor stands in a nest without tensors
 
 
 OPTIONS: Mapping[str, Any] = {
     "cpp.enable_loop_tail_vec": False,  # the last few assets one by one: as a masked vector they cost more
     "cpp.simdlen": 256 if torch.backends.cpu.get_cpu_capability() == "AVX512" else None,  # fewer such assets
+    "size_asserts": False,  # shapes are those of the first call: ``typed`` sees to it
     "realize_opcount_threshold": 8,  # what is one number for a copy is not reckoned anew for each of its assets
 }
 """What torch's compiler is told."""
@@ -67,9 +68,7 @@ class CompiledStep:
                 at no tensor's numbers and keeps nothing.
         """
         self._step = step
-        self._called: Callable[..., tuple[Tensor, ...]] | None = None
-        self._like: Any = None
-        self._places: list[int] = []
+        self._compiled: _Compiled | None = None
 
     def __call__(self, seed: Tensor, state: State, actions: Mapping[str, Tensor]) -> Stepped:
         """Steps; shapes and types are those of the first call.
@@ -78,33 +77,73 @@ class CompiledStep:
             DataError: At the first call: the code could not be compiled.
         """
         given = (seed, state, dict(actions))
-        tensors = [tensor.contiguous() for tensor in _leaves(given)]
-        if self._called is None:
-            self._called = self._compiled(given, tensors)
-        found = self._called(*tensors)
-        stepped: Stepped = _filled(self._like, (found[place] for place in self._places))
-        return stepped
+        if self._compiled is None:
+            self._compiled = _compiled(self._step, given)
+        return self._compiled(given)
 
-    def _compiled(self, given: Any, tensors: list[Tensor]) -> Callable[..., tuple[Tensor, ...]]:
-        """The compiled function, from tensors to tensors, each but once."""
 
-        def flat(*inputs: Tensor) -> list[Tensor]:
-            stepped = self._step(*_filled(given, iter(inputs)))
-            found = list(_leaves(stepped))
-            unique = {id(tensor): tensor for tensor in found}
-            order = {key: place for place, key in enumerate(unique)}
-            self._places = [order[id(tensor)] for tensor in found]
-            self._like = _filled(stepped, repeat(_HERE))
-            return [tensor.clone(memory_format=torch.contiguous_format) for tensor in unique.values()]
+@dataclass(frozen=True)
+class _Compiled:
+    """Compiled code, from tensors to tensors, each but once.
 
-        flat(*tensors)  # once as it is, so that what it keeps for later (see ``scalars``) is not made while tracing
-        apart = [tensor.clone() for tensor in tensors]  # a tensor that is given twice would be traced as one input
-        try:
-            called = compiled_graph(_reshaping(make_fx(flat)(*apart)), [*apart])
-        except Exception as error:  # torch's compiler, and the C++ compiler through it, may raise anything
-            reason = str(error).strip().splitlines()[0]
-            raise DataError(f"compile: torch could not compile the step ({reason}); set compile: false") from error
-        return called
+    Attributes:
+        code: It.
+        masks_in: Places of the masks over assets that it is given, as numbers (see ``masks``).
+        masks_out: Places of those that it tells, likewise.
+        make: What it tells -> what the step does.
+    """
+
+    code: Callable[..., Sequence[Tensor]]
+    masks_in: Sequence[int]
+    masks_out: Sequence[int]
+    make: Callable[[Sequence[Tensor]], Stepped]
+
+    def __call__(self, given: Any) -> Stepped:
+        tensors = [tensor.contiguous() for tensor in leaves(given)]
+        for place in self.masks_in:
+            tensors[place] = tensors[place].double()
+        told = list(self.code(*tensors))
+        for place in self.masks_out:
+            told[place] = told[place].bool()
+        return self.make(told)
+
+
+def _compiled(step: Step, given: Any) -> _Compiled:
+    """The step as compiled code, for what is like ``given``.
+
+    Raises:
+        DataError: It could not be compiled.
+    """
+    found: dict[str, Any] = {}
+    tensors = [tensor.contiguous() for tensor in leaves(given)]
+    masks_in = [place for place, tensor in enumerate(tensors) if _is_over_assets(tensor)]
+    again = maker(given, iter(range(len(tensors))))
+
+    def flat(*inputs: Tensor) -> list[Tensor]:
+        meant = [tensor != 0.0 if place in masks_in else tensor for place, tensor in enumerate(inputs)]
+        stepped = step(*again(meant))
+        unique = {id(tensor): tensor for tensor in leaves(stepped)}
+        place_of = {key: place for place, key in enumerate(unique)}
+        masks = {place_of[id(tensor)] for tensor in leaves(stepped.state) if _is_over_assets(tensor)}
+        found["masks_out"] = sorted(masks)
+        found["make"] = maker(stepped, (place_of[id(tensor)] for tensor in leaves(stepped)))
+        told = [tensor.double() if place in masks else tensor for place, tensor in enumerate(unique.values())]
+        return [tensor.clone(memory_format=torch.contiguous_format) for tensor in told]
+
+    inputs = [tensor.double() if place in masks_in else tensor for place, tensor in enumerate(tensors)]
+    flat(*inputs)  # once as it is, so that what it keeps for later (see ``scalars``) is not made while tracing
+    apart = [tensor.clone() for tensor in inputs]  # a tensor that is given twice would be traced as one input
+    try:
+        code = compiled_graph(masks_as_numbers(_reshaping(make_fx(flat)(*apart))), [*apart])
+    except Exception as error:  # torch's compiler, and the C++ compiler through it, may raise anything
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(f"compile: torch could not compile the step ({reason}); set compile: false") from error
+    return _Compiled(code, masks_in, **found)
+
+
+def _is_over_assets(tensor: Tensor) -> bool:
+    """A mask with a column for each asset."""
+    return tensor.dtype is torch.bool and tensor.dim() == 2 and tensor.shape[1] > 1
 
 
 def compiled_graph(graph: GraphModule, inputs: list[Any]) -> Callable[..., tuple[Tensor, ...]]:
@@ -153,26 +192,3 @@ def check_compiler(device: str) -> None:
             f"compile: true needs a C++ compiler, and {name} is not there; install it, name another in the variable "
             "CXX, or set compile: false"
         )
-
-
-def _leaves(value: Any) -> Iterator[Tensor]:
-    """All tensors in nested dataclasses, mappings and tuples, in their order."""
-    if isinstance(value, Tensor):
-        yield value
-    else:
-        for part in value if isinstance(value, tuple) else _fields(value).values():
-            yield from _leaves(part)
-
-
-def _filled(like: Any, tensors: Iterator[Any]) -> Any:
-    """The same nest with others in place of its tensors, taken in the order of ``_leaves``."""
-    if like is _HERE or isinstance(like, Tensor):
-        return next(tensors)
-    if isinstance(like, tuple):
-        return tuple(_filled(part, tensors) for part in like)
-    parts = {name: _filled(part, tensors) for name, part in _fields(like).items()}
-    return parts if isinstance(like, dict) else type(like)(**parts)
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else vars(value)

@@ -289,7 +289,7 @@ class MarketEnv(ArrayEnv):
     def _twin_step(self, seed: Tensor, state: State, actions: Mapping[str, Tensor]) -> Stepped:
         """The step that is compiled: on another device's terms it looks at no tensor's numbers. No copy is reset."""
         twin = copy.copy(self)
-        classes = replace(self._world.classes, compared=True)
+        classes = replace(self._world.classes, number_N=self._world.classes.class_N.double())
         twin._world, twin._compiled = replace(self._world, on_host=False, classes=classes), None
         twin._seed, twin._wrong_E = seed, None
         twin._begin(state)

@@ -61,17 +61,6 @@ def unrealised(shares_EN: Tensor, price_EN: Tensor, entry_EN: Tensor, *, positiv
     return ((price_EN - entry_EN) / size_EN).clamp(-1.0, 1.0) * shares_EN.sign()
 
 
-def of_traders(market_ENF: Tensor, portfolio_EPN: Tensor) -> Tensor:
-    """Fills the last columns of ``market_ENF``, in place.
-
-    Args:
-        market_ENF: float32, the features of prices, followed by a column for each of ``TRADER_FEATURES``.
-        portfolio_EPN: float64, a row for each of ``TRADER_FEATURES``.
-    """
-    market_ENF[..., -len(TRADER_FEATURES) :] = portfolio_EPN.transpose(1, 2)
-    return market_ENF
-
-
 def of_allocator(
     market_EF: Tensor, budget_EK: Tensor, exposure_EC: Tensor, drawdown_E1: Tensor, rank_EC: Tensor
 ) -> Tensor:

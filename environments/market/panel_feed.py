@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from environments.market import observations
 from environments.market.config import MarketParams
 from environments.market.feed import Feed, Opening, Rows
 from environments.market.panel import Panel
@@ -70,17 +71,14 @@ class PanelFeed(Feed):
 
     def observe(self, state: State, portfolio_EPN: Tensor) -> dict[str, Tensor]:
         """See ``Feed``."""
-        tables = self.tables.assets
-        if len(tables) == 1:
-            return self._seen(tables[0], state.bar_E, portfolio_EPN)
-        parts = portfolio_EPN.split_with_sizes([table.value_TNF.shape[1] for table in tables], dim=2)
-        seen = (self._seen(table, state.bar_E, part_EPN) for table, part_EPN in zip(tables, parts, strict=True))
-        return {name: seen_EAF for found in seen for name, seen_EAF in found.items()}
+        own = portfolio_EPN.float().transpose(1, 2).split_with_sizes(list(self._sizes.values()), dim=1)
+        seen = chain.from_iterable(self._market(table, state.bar_E) for table in self.tables.assets)
+        return {name: torch.cat(parts, dim=2) for name, *parts in zip(self._sizes, seen, own, strict=True)}
 
-    def _seen(self, table: AssetTable, bar_E: Tensor, portfolio_EPN: Tensor) -> dict[str, Tensor]:
-        seen_ENF = observations.of_traders(table.value_TNF.index_select(0, bar_E), portfolio_EPN)
+    def _market(self, table: AssetTable, bar_E: Tensor) -> Sequence[Tensor]:
+        """The features of prices of each of the table's classes."""
         sizes = [self._sizes[name] for name in table.classes]
-        return dict(zip(table.classes, seen_ENF.split_with_sizes(sizes, dim=1), strict=True))
+        return table.value_TNF.index_select(0, bar_E).split_with_sizes(sizes, dim=1)
 
     def observe_shared(self, state: State) -> dict[str, Tensor]:
         """A panel's classes show nothing beside their assets."""

@@ -15,12 +15,13 @@ class Classes:
     Attributes:
         class_N: int64, the class of each asset.
         count_C: int64, the number of assets of each class.
-        compared: Values are spread by comparisons, of which a compiler makes vectors, not looked up one by one.
+        number_N: float64, ``class_N`` again: values are spread by comparisons with it, of which a compiler makes
+            vectors. None: they are looked up one by one.
     """
 
     class_N: Tensor
     count_C: Tensor
-    compared: bool = field(default=False, kw_only=True)
+    number_N: Tensor | None = field(default=None, kw_only=True)
 
     def sums(self, value_EN: Tensor) -> Tensor:
         """Sums over each class: (E, C).
@@ -33,15 +34,11 @@ class Classes:
 
     def spread(self, value_EC: Tensor) -> Tensor:
         """Gives each asset its class's value: (E, N)."""
-        if self.compared:
-            return self._compared(value_EC)
-        return value_EC.gather(1, self.class_N.expand(value_EC.shape[0], -1))
-
-    def _compared(self, value_EC: Tensor) -> Tensor:
-        class_N = self.class_N.to(value_EC.dtype)  # numbers of one size with what is chosen by them
-        spread_EN = value_EC[:, :1].expand(-1, len(class_N))
+        if self.number_N is None:
+            return value_EC.gather(1, self.class_N.expand(value_EC.shape[0], -1))
+        spread_EN = value_EC[:, :1].expand(-1, len(self.number_N))
         for i in range(1, len(self.count_C)):
-            spread_EN = torch.where(class_N >= i, value_EC[:, i : i + 1], spread_EN)
+            spread_EN = torch.where(self.number_N >= i, value_EC[:, i : i + 1], spread_EN)
         return spread_EN
 
 

@@ -16,7 +16,6 @@ from environments.market.features.overview import class_features
 from environments.market.features.table import features_by_class
 from environments.market.feed import Rows
 from environments.market.history import adv_TN, listed_TN, settle_TN, vol_TN, year_fraction_T
-from environments.market.observations import TRADER_FEATURES
 from environments.market.panel import Panel
 
 SURPRISE_CLIP = 10.0  # standard deviations
@@ -29,7 +28,7 @@ class AssetTable:
     Attributes:
         classes: Their names.
         names: Of the features.
-        value_TNF: float32, the features, with empty columns for ``TRADER_FEATURES`` at the end.
+        value_TNF: float32, the features.
     """
 
     classes: tuple[str, ...]
@@ -110,7 +109,6 @@ def build(panel: Panel, params: MarketParams, device: str) -> Tables:
     values = (_next(panel.open_TN), _next(panel.close_TN), _slope_TN(panel, params), _per_asset_TN(panel, listed))
     assets, notes = features_by_class(panel, params.warmup, params.features)
     class_names, class_TCF = class_features(panel, params.warmup)
-    room = ((0, 0), (0, 0), (0, len(TRADER_FEATURES)))
 
     def tensor(value: npt.NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(value)).to(device)
@@ -121,7 +119,7 @@ def build(panel: Panel, params: MarketParams, device: str) -> Tables:
         close_TN=tensor(panel.close_TN),
         surprise_TN=tensor(_surprise_TN(panel)),
         years_T=tensor(year_fraction_T(panel)),
-        assets=tuple(AssetTable(seen.classes, seen.names, tensor(np.pad(seen.value_TNF, room))) for seen in assets),
+        assets=tuple(AssetTable(seen.classes, seen.names, tensor(seen.value_TNF)) for seen in assets),
         class_TF=tensor(class_TCF.reshape(len(class_TCF), -1)),
         class_names=tuple(f"{name}/{feature}" for name in panel.classes for feature in class_names),
         notes=notes,

@@ -59,7 +59,7 @@ def test_where_nothing_is_said_all_classes_see_the_same(table: pd.DataFrame) -> 
     assert names_of(env, "etf") == names_of(env, "crypto") == [*FEATURES, *extras]
     tables = build(panel, env.params, "cpu")
     assert len(tables.assets) == 1
-    np.testing.assert_array_equal(tables.assets[0].value_TNF[..., :-6], asset_features(panel, 20)[1])
+    np.testing.assert_array_equal(tables.assets[0].value_TNF, asset_features(panel, 20)[1])
     assert env.panel.notes == ()
 
 
