@@ -6,47 +6,21 @@ cost of carrying their results to memory and back. Sums may be taken in another 
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import gymnasium as gym
 import torch
 from torch import Tensor
 from torch._inductor import compile as code_of
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from environments.base import Group, Transition
 from environments.errors import DataError
 from environments.market.masks import masks_as_numbers
 from environments.market.nests import leaves, maker
-from environments.market.record import MarketRecord
 from environments.market.state import State
-
-
-@dataclass(frozen=True)
-class Stepped:
-    """What one step of all copies brings.
-
-    Attributes:
-        state: At the close; no copy is reset.
-        record: What the bar brought.
-        wrong_E: bool, an action of the copy was not finite.
-        transition: What agents are told.
-    """
-
-    state: State
-    record: MarketRecord
-    wrong_E: Tensor
-    transition: Transition
-
-
-Step = Callable[[Tensor, State, Mapping[str, Tensor]], Stepped]
-
+from environments.market.stepped import Step, Stepped
 
 OPTIONS: Mapping[str, Any] = {
     "cpp.enable_loop_tail_vec": False,  # the last few assets one by one: as a masked vector they cost more
@@ -159,36 +133,3 @@ def _reshaping(graph: GraphModule) -> GraphModule:
             node.target = torch.ops.aten.reshape.default
     graph.recompile()
     return graph
-
-
-def typed(actions: Mapping[str, Tensor], groups: Mapping[str, Group], copies: int) -> dict[str, Tensor]:
-    """The actions of all groups in the types of their spaces; zeros for a group that is left out.
-
-    Raises:
-        ValueError: Actions have another shape than the group's.
-    """
-    found = {}
-    for name, group in groups.items():
-        space, shape = group.action_space, (copies, len(group.agent_ids), *(group.action_space.shape or ()))
-        kind = torch.int64 if isinstance(space, gym.spaces.Discrete) else torch.float32
-        action = actions[name].to(kind) if name in actions else torch.zeros(shape, dtype=kind)
-        if action.shape != shape:
-            raise ValueError(f"step: actions of group {name!r} have shape {tuple(action.shape)}, must be {shape}")
-        found[name] = action
-    return found
-
-
-def check_compiler(device: str) -> None:
-    """Refuses a device that code is not compiled for, and a machine without the C++ compiler that torch would call.
-
-    Raises:
-        DataError: It is such a one.
-    """
-    if torch.device(device).type != "cpu":
-        raise DataError(f"compile: true is for the CPU, and the device is {device}; set compile: false")
-    name = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
-    if shutil.which(name) is None:
-        raise DataError(
-            f"compile: true needs a C++ compiler, and {name} is not there; install it, name another in the variable "
-            "CXX, or set compile: false"
-        )

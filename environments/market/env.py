@@ -16,7 +16,6 @@ from torch import Tensor
 
 from environments.base import ArrayEnv, Transition
 from environments.market import bar, inventory, opening, pay, rewards
-from environments.market.compiled import CompiledStep, Stepped, check_compiler, typed
 from environments.market.config import ALLOCATOR, MarketParams
 from environments.market.config_roles import RISK
 from environments.market.desks import Desk
@@ -29,6 +28,7 @@ from environments.market.record import MarketRecord
 from environments.market.rewards import Memories, Outcome
 from environments.market.sight import observe
 from environments.market.state import State, choose, of_copies, replaced, restored, saved
+from environments.market.stepped import Step, Stepped, check_compiler, typed
 from environments.market.world import World, build_world
 from environments.random import Seed, seed_tensor
 
@@ -99,9 +99,14 @@ class MarketEnv(ArrayEnv):
         self._state: State | None = None
         self._rows: Rows | None = None
         self._wrong_E: Tensor | None = None
-        self._compiled = CompiledStep(self._twin_step) if params.compile else None
+        self._compiled = self._compiled_step() if params.compile else None
         self._record: MarketRecord | None = None
         self._outcome: Callable[[], tuple[Outcome, Memories, Orders]] | None = None
+
+    def _compiled_step(self) -> Step:
+        from environments.market.compiled import CompiledStep  # noqa: PLC0415  (torch's compiler: seconds to import)
+
+        return CompiledStep(self._twin_step)
 
     # ---- what others may ask
 
@@ -264,7 +269,7 @@ class MarketEnv(ArrayEnv):
             active=self.active(),
         )
 
-    def _step_compiled(self, compiled: CompiledStep, actions: Mapping[str, Tensor]) -> Transition:
+    def _step_compiled(self, compiled: Step, actions: Mapping[str, Tensor]) -> Transition:
         for name in self.groups:
             if name not in actions and (name not in self.active() or bool(self.active()[name].any())):
                 raise left_out(name)

@@ -14,8 +14,9 @@ from wealtharena.document import read_document
 from wealtharena.training.metrics_log import read_rows
 from wealtharena.tuning.check import Sweep, sweep_of
 from wealtharena.tuning.folder import SweepDir
+from wealtharena.tuning.modelled_population import ModelledPopulation
 from wealtharena.tuning.outcome import summarise
-from wealtharena.tuning.population import ModelledPopulation, Population, PopulationState
+from wealtharena.tuning.population import Population, PopulationState
 from wealtharena.tuning.strategies import scheduler
 from wealtharena.tuning.sweep import run_sweep
 from wealtharena.tuning.trial import NUMBER, POINT, SCORE, VALUES

@@ -16,7 +16,7 @@ from torch import Tensor
 from environments.base import ArrayEnv
 from environments.errors import DataError
 from environments.faces import MultiAgentFace
-from environments.market.compiled import check_compiler
+from environments.market.stepped import check_compiler
 from wealtharena.bench.contest import Arena, market
 from wealtharena.bench.memory import resident
 from wealtharena.bench.timing import Measure, Samples, in_turn, rate

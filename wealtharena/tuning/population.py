@@ -9,11 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import PopulationBasedTraining
-from ray.tune.schedulers.pb2 import PB2
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class Population(PopulationBasedTraining):
         kept = reversed(trial.run_metadata.checkpoint_manager.best_checkpoint_results)
         return next((one for one in kept if one.metrics[self._time_attr] == known.at), None)
 
-    def _unsaved(self) -> list[Trial]:
+    def unsaved(self) -> list[Trial]:
         """Trials that lead, but whose checkpoint is still being written: they come back from before the comparison."""
         return [trial for trial in self._trial_state if self._compared(trial).leads and not self._has_saved(trial)]
 
@@ -86,30 +84,12 @@ class Population(PopulationBasedTraining):
     def get_state(self) -> dict[str, Any]:
         """What goes on with the trials."""
         known = {trial: self._compared(trial) for trial in self._trial_state}
-        known |= {trial: self._before[trial] for trial in self._unsaved()}
+        known |= {trial: self._before[trial] for trial in self.unsaved()}
         return {"trials": {trial.trial_id: compared for trial, compared in known.items()}}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Takes what ``get_state`` gave, before the trials come back."""
         self._known = state["trials"]
-
-
-class ModelledPopulation(Population, PB2):
-    """Tune's PB2, with what its model of gains is made of."""
-
-    def get_state(self) -> dict[str, Any]:
-        """What goes on with the trials, and all scores so far."""
-        data = self.data
-        for trial in self._unsaved():
-            at = self._trial_state[trial].last_perturbation_time
-            data = data[(data.Trial != str(trial)) | (data.Time != at)]
-        return {**super().get_state(), "data": data, "explored": self.last_exploration_time, "current": self.current}
-
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Takes what ``get_state`` gave."""
-        super().set_state(state)
-        self.data: pd.DataFrame = state["data"]
-        self.last_exploration_time, self.current = state["explored"], state["current"]
 
 
 class PopulationState(Callback):

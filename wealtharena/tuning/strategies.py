@@ -19,7 +19,7 @@ from wealtharena.spec_tune import AshaSpec, Dimension, PopulationSpec, TuneSpec
 from wealtharena.training.metrics_log import read_rows
 from wealtharena.tuning.check import Sweep
 from wealtharena.tuning.folder import AT_WORK
-from wealtharena.tuning.population import ModelledPopulation, Population
+from wealtharena.tuning.population import Population
 from wealtharena.tuning.space import Space, Values, rounded
 from wealtharena.tuning.trial import NUMBER, POINT, SCORE, VALUES
 
@@ -157,6 +157,8 @@ def _population(rules: PopulationSpec, space: Space, mode: str) -> Population:
         "require_attrs": False,
     }
     if rules.kind == "pb2":
+        from wealtharena.tuning.modelled_population import ModelledPopulation  # noqa: PLC0415  (an extra)
+
         bounds = {key: [*dimension.ends] for key, dimension in space.dimensions.items() if dimension.ends}
         return ModelledPopulation(hyperparam_bounds={POINT: {VALUES: bounds}}, **common)
     domains = {key: _domain(dimension) for key, dimension in space.dimensions.items()}
