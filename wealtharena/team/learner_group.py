@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from ray.exceptions import RayActorError
@@ -33,13 +35,34 @@ class TeamLearnerGroup(LearnerGroup):
         self._is_shut_down = False
         self.families: dict[str, list[str]] = config.families()
         self.children: dict[str, LearnerGroup] = {}
-        for family, names in self.families.items():  # one by one: shutdown() must find those built before a failure
-            specs = {name: module_spec.rl_module_specs[name] for name in names}
-            self.children[family] = LearnerGroup(
-                config=config.family_config(names, specs[names[0]].action_space),
-                module_spec=MultiRLModuleSpec(rl_module_specs=specs),
-                placement_group=placement_group,
-            )
+        builders = {family: self._builder(names, placement_group) for family, names in self.families.items()}
+        if self.config.num_learners:
+            self._build_at_once(builders)
+        else:
+            for family, build in builders.items():  # one by one: they draw from the same random numbers
+                self.children[family] = build()
+
+    def _builder(self, names: list[str], placement_group: Any) -> Callable[[], LearnerGroup]:
+        """What builds the Learners of a family."""
+        specs = {name: self.module_spec.rl_module_specs[name] for name in names}
+        return partial(
+            LearnerGroup,
+            config=self.config.family_config(names, specs[names[0]].action_space),
+            module_spec=MultiRLModuleSpec(rl_module_specs=specs),
+            placement_group=placement_group,
+        )
+
+    def _build_at_once(self, builders: Mapping[str, Callable[[], LearnerGroup]]) -> None:
+        """Starts the processes of all families together: each takes seconds."""
+        building: dict[str, Future[LearnerGroup]] = {}
+        try:
+            with ThreadPoolExecutor(len(builders)) as pool:
+                building |= {family: pool.submit(build) for family, build in builders.items()}
+        finally:  # shutdown() must find those that were built beside one that failed
+            built = {family: future for family, future in building.items() if future.exception() is None}
+            self.children = {family: future.result() for family, future in built.items()}
+        for future in building.values():
+            future.result()  # raises what went wrong
 
     @property
     def is_local(self) -> bool:
