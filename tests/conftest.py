@@ -10,6 +10,8 @@ import torch
 
 from wealtharena.training.ray_session import quiet_ray
 
+CPUS = 24  # of the local Ray: enough for every placement that a test asks for
+
 # Read by Ray when it is imported or started; its own warnings about a future release are not ours to act on.
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -22,34 +24,51 @@ os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that start Ray come first, those of few tests, which take the longest, before the others.
 
-    So no process is left with a long file when the others have ended.
+    So no process is left with a long file when the others have ended. Files that share a Ray come one after the other.
     """
     tests = Counter(item.path for item in items)
-    with_ray = {item.path for item in items if item.get_closest_marker("ray")}
-    items.sort(key=lambda item: (item.path not in with_ray, tests[item.path]))
+    sharing = {item.path for item in items if _shares_ray(item)}
+    with_ray = sharing | {item.path for item in items if item.get_closest_marker("ray")}
+    items.sort(key=lambda item: (item.path not in with_ray, item.path not in sharing, tests[item.path]))
+
+
+def _shares_ray(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and "local_ray" in item.fixturenames
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
+def _one_thread() -> Iterator[None]:
     """Small networks are faster on one thread, and two cores are shared with Ray's processes."""
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_ray_left_running() -> Iterator[None]:
-    """Some tests start Ray, and some look whether a command does: none finds another module's."""
     yield
     ray.shutdown()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_ray_of_another_file(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Files that want a local Ray share one, for it takes seconds to start; unless one leaves something in it."""
+    if not any(_shares_ray(item) for item in request.session.items if item.path == request.path):
+        ray.shutdown()
+    yield
+    if ray.is_initialized() and ray.available_resources().get("CPU") != CPUS:
+        ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _no_ray_beside_its_own(request: pytest.FixtureRequest) -> None:
+    """A test that starts Ray, or looks whether a command does, finds none."""
+    if request.node.get_closest_marker("ray") and not _shares_ray(request.node):
+        ray.shutdown()
+
+
 @pytest.fixture
 def local_ray() -> None:
-    """A local Ray with CPUs enough for every placement a test asks for."""
+    """A local Ray."""
     quiet_ray()
     if not ray.is_initialized():
         ray.init(
             address="local",
-            num_cpus=24,
+            num_cpus=CPUS,
             include_dashboard=False,
             log_to_driver=False,
             logging_level="ERROR",

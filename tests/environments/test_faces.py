@@ -3,12 +3,10 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-import ray
 from pydantic import ValidationError
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.env.multi_agent_episode import MultiAgentEpisode
@@ -282,13 +280,6 @@ def test_each_agent_has_spaces_of_its_own() -> None:
     for spaces in (MultiAgentFace(BOTH_KINDS).action_spaces, MultiAgentFace(BOTH_KINDS).observation_spaces):
         assert spaces["a/0"] == spaces["a/1"]
         assert spaces["a/0"] is not spaces["a/1"]
-
-
-@pytest.fixture(scope="module")
-def local_ray() -> Iterator[None]:
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 @pytest.mark.ray

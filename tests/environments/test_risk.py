@@ -62,6 +62,6 @@ def test_values_are_spread_alike_by_comparisons_and_by_looking_them_up(class_N: 
     value_EK = torch.tensor([[1.0, -2.0, torch.inf, 9.0], [torch.nan, 0.0, 3.0, 9.0]], dtype=torch.float64)
     spread_EN = classes.spread(value_EK)
     torch.testing.assert_close(
-        replace(classes, compared=True).spread(value_EK), spread_EN, rtol=0, atol=0, equal_nan=True
+        replace(classes, number_N=classes.class_N.double()).spread(value_EK), spread_EN, rtol=0, atol=0, equal_nan=True
     )
     assert spread_EN[0].tolist() == [value_EK[0, i].item() for i in class_N]

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import ray
 import scipy.stats
 from rich.console import Console
 from typer.testing import CliRunner, Result
@@ -262,7 +261,6 @@ def offered(monkeypatch):
 
 @pytest.mark.ray
 def test_the_command_trains_in_parallel_and_leaves_rows_and_a_plot(offered, tmp_path):
-    ray.shutdown()  # the command starts its own
     result = run(
         "--seeds", "2", "--parallel", "2", "--json", str(tmp_path / "o.json"), "--plot", str(tmp_path / "o.html")
     )

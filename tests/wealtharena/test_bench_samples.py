@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import ray
 from typer.testing import CliRunner, Result
 
 from environments.market.planted.base import GROUP
@@ -244,7 +243,6 @@ def run(*arguments: str) -> Result:
 
 @pytest.mark.ray
 def test_the_command_races_in_parallel_and_leaves_rows(monkeypatch, tmp_path):
-    ray.shutdown()  # the command starts its own
     monkeypatch.setattr(samples, "chosen", lambda names: (TINY,))
     monkeypatch.setattr(samples, "CONTENDERS", tuple(replace(side, copies=8, fragment=3) for side in (DEFAULTS, ZOO)))
     result = run("--seeds", "2", "--parallel", "2", "--json", str(tmp_path / "s.json"))

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-import ray
 import torch
 import yaml
 from typer.testing import CliRunner
@@ -94,7 +93,6 @@ def test_the_example_is_loaded() -> None:
 
 @pytest.mark.ray
 def test_the_example_from_training_to_report_and_saved_agents(small: Path, tmp_path: Path) -> None:
-    ray.shutdown()  # the tests' own: a command starts its own
     out = tmp_path / "out"
     result = CliRunner().invoke(app, ["train", str(small), "--out", str(out)], catch_exceptions=False)
     assert result.exit_code == 0, result.output

@@ -67,7 +67,8 @@ def test_learners_of_this_process_are_built_one_by_one_in_its_main_thread(team):
 
 def test_those_built_beside_one_that_fails_are_found_by_shutdown(team, monkeypatch):
     made: list[TeamLearnerGroup] = []
-    monkeypatch.setattr(TeamLearnerGroup, "__new__", lambda cls, **_: made.append(object.__new__(cls)) or made[-1])
+    begin = TeamLearnerGroup.__init__
+    monkeypatch.setattr(TeamLearnerGroup, "__init__", lambda self, **given: made.append(self) or begin(self, **given))
 
     def build(name: str) -> Child:
         if name == "d":

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import ray
 import torch
 import yaml
 
@@ -472,7 +471,6 @@ def test_what_goes_wrong_side_by_side_is_said_in_one_line(market: Path, stop: St
 
 @pytest.mark.ray
 def test_the_example_from_check_to_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ray.shutdown()  # the tests' own: a command starts its own
     monkeypatch.chdir(tmp_path)
     given = yaml.safe_load((ROOT / "tune_configs/phases.yaml").read_text())
     for phase in given["phases"]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import ray
 import yaml
 from typer.testing import CliRunner
 
@@ -63,7 +62,6 @@ def test_the_laws_hold_on_bars_of_minutes(desk: Path) -> None:
 
 @pytest.mark.ray
 def test_the_desk_from_training_to_report_and_saved_agents(desk: Path, tmp_path: Path) -> None:
-    ray.shutdown()  # the tests' own: a command starts its own
     out = tmp_path / "out"
     result = CliRunner().invoke(app, ["train", str(desk), "--out", str(out)], catch_exceptions=False)
     assert result.exit_code == 0, result.output

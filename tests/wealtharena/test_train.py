@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -14,7 +13,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import ray
 import torch
 import yaml
 from rich.console import Console
@@ -303,13 +301,6 @@ def wait_for(path: Path, rows: int) -> None:
     while len(read_rows(path)) < rows:
         assert time.monotonic() < limit, f"{path} has not got {rows} rows"
         time.sleep(0.05)
-
-
-@pytest.fixture
-def local_ray() -> Iterator[None]:
-    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    yield
-    ray.shutdown()
 
 
 def without_times(run: RunDir) -> list[dict[str, Any]]:

@@ -116,9 +116,9 @@ def test_a_population(kind: str, tmp_path: Path, local_ray: None) -> None:
     _, folder, summary = tiny(
         "sweep_pbt.yaml",
         tmp_path / kind,
-        "stop={iterations: 8}",  # a trial that is ahead has nothing to give before its second report
+        "stop={iterations: 8}",  # a trial that is ahead has nothing to give before its second comparison
         "tune.trials=2",
-        f"tune.scheduler={{kind: {kind}, interval: 1, quantile: 0.5, resample: 0}}",
+        f"tune.scheduler={{kind: {kind}, interval: 2, quantile: 0.5, resample: 0}}",
     )
     assert [trial["status"] for trial in summary["trials"]] == ["finished", "finished"]
     changed = [trial for trial in summary["trials"] if trial["changes"]]

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import ray
 import torch
 import yaml
 from hypothesis import given, settings
@@ -342,7 +341,6 @@ def test_no_price_after_its_training_reaches_a_fold(market, prices, stop, local_
 
 @pytest.mark.ray
 def test_a_walk_from_prices_to_report(market: Path) -> None:
-    ray.shutdown()  # the tests' own: a command starts its own
     walk = ["--set", WALK.replace("folds: 3", "folds: 2"), "--set", "stop.iterations=1"]
     checked = command("check", "small.yaml", *walk)
     assert checked.exit_code == 0, checked.output
