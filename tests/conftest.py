@@ -45,19 +45,20 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _no_ray_of_another_file(request: pytest.FixtureRequest) -> Iterator[None]:
+def _in_shared_ray(request: pytest.FixtureRequest) -> Iterator[bool]:
     """Files that want a local Ray share one, for it takes seconds to start; unless one leaves something in it."""
-    if not any(_shares_ray(item) for item in request.session.items if item.path == request.path):
+    shares = any(_shares_ray(item) for item in request.session.items if item.path == request.path)
+    if not shares:
         ray.shutdown()
-    yield
+    yield shares
     if ray.is_initialized() and ray.available_resources().get("CPU") != CPUS:
         ray.shutdown()
 
 
 @pytest.fixture(autouse=True)
-def _no_ray_beside_its_own(request: pytest.FixtureRequest) -> None:
-    """A test that starts Ray, or looks whether a command does, finds none."""
-    if request.node.get_closest_marker("ray") and not _shares_ray(request.node):
+def _no_ray_beside_its_own(request: pytest.FixtureRequest, _in_shared_ray: bool) -> None:
+    """A test that starts a Ray of its own, in a file where others share one, finds none."""
+    if _in_shared_ray and request.node.get_closest_marker("ray") and not _shares_ray(request.node):
         ray.shutdown()
 
 
