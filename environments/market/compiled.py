@@ -25,7 +25,6 @@ from environments.market.stepped import Step, Stepped
 OPTIONS: Mapping[str, Any] = {
     "cpp.enable_loop_tail_vec": False,  # the last few assets one by one: as a masked vector they cost more
     "cpp.simdlen": 256 if torch.backends.cpu.get_cpu_capability() == "AVX512" else None,  # fewer such assets
-    "size_asserts": False,  # shapes are those of the first call: ``typed`` sees to it
     "realize_opcount_threshold": 8,  # what is one number for a copy is not reckoned anew for each of its assets
 }
 """What torch's compiler is told."""
