@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, compress
+from operator import not_
 from typing import Any
 
 import gymnasium as gym
@@ -85,9 +86,9 @@ class MultiAgentFace(MultiAgentEnv):
         acting = self._world.deciding()
         transition = self._world.step(action_dict)
         self._acted |= acting
-        numbers, over = self._world.numbers, self._world.over
-        terminated, truncated = numbers(transition.terminated), numbers(transition.truncated)
-        for agent, reward in numbers(transition.reward).items():
+        over = self._world.over
+        terminated, truncated = self._world.flags(transition.terminated), self._world.flags(transition.truncated)
+        for agent, reward in self._world.numbers(transition.reward).items():
             self._owed[agent] += reward
         ended = {agent for agent in self._open if over or terminated[agent] or truncated[agent]}
         self._open -= ended
@@ -160,14 +161,14 @@ class ParallelFace(ParallelEnv):
             ValueError: An action is missing or has the wrong shape.
         """
         transition = self._world.step(actions)
-        numbers, over = self._world.numbers, self._world.over
+        over = self._world.over
         for kept, now in ((self._terminated, transition.terminated), (self._truncated, transition.truncated)):
-            kept |= {agent: kept[agent] or flag for agent, flag in numbers(now).items()}
+            kept |= {agent: True for agent, flag in self._world.flags(now).items() if flag}
         if over:
             self.agents = []
         return (
             self._world.rows(transition.final_obs),
-            numbers(transition.reward),
+            self._world.numbers(transition.reward),
             {agent: over and flag for agent, flag in self._terminated.items()},
             {agent: over and flag for agent, flag in self._truncated.items()},
             self._infos(),
@@ -193,6 +194,7 @@ class _OneCopy:
         self.action_spaces = {a: copy.deepcopy(groups[name].action_space) for a, (name, _) in self.seats.items()}
         self.over = False
         self._obs: dict[str, Tensor] | None = None
+        self._nobody = dict.fromkeys(self.seats, False)
         self._deciding: set[str] = set()
 
     def reset(self, seed: int | None) -> Observations:
@@ -220,32 +222,42 @@ class _OneCopy:
         return self._deciding
 
     def _set_active(self, active: Mapping[str, Tensor]) -> None:
-        self._deciding = set(self.seats) - {agent for agent, flag in self.numbers(active).items() if not flag}
+        self._deciding = set(self.seats)
+        self._deciding.difference_update(compress(self._agents(active), map(not_, _flat(active))))
 
     def numbers(self, columns: Mapping[str, Tensor]) -> dict[str, Any]:
         """Group -> (1, A) becomes agent -> a number of Python's."""
-        agent_ids = (self.env.groups[name].agent_ids for name in columns)
-        numbers = (column.tolist()[0] for column in columns.values())
-        return dict(zip(chain.from_iterable(agent_ids), chain.from_iterable(numbers), strict=True))
+        return dict(zip(self._agents(columns), _flat(columns), strict=True))
+
+    def flags(self, columns: Mapping[str, Tensor]) -> Mapping[str, bool]:
+        """The same of flags, which are seldom set."""
+        flat = _flat(columns)
+        return dict(zip(self._agents(columns), flat, strict=True)) if True in flat else self._nobody
 
     def rows(self, columns: Mapping[str, Tensor]) -> Observations:
         """Group -> (1, A, F) becomes agent -> (F,), copied once for each group."""
-        return {
-            agent: row
-            for name, column in columns.items()
-            for agent, row in zip(self.env.groups[name].agent_ids, column.cpu().numpy()[0].copy(), strict=True)
-        }
+        rows = chain.from_iterable([column.numpy(force=True)[0].copy() for column in columns.values()])
+        return dict(zip(self._agents(columns), rows, strict=True))
+
+    def _agents(self, columns: Mapping[str, Tensor]) -> Iterable[str]:
+        groups = self.env.groups
+        return chain.from_iterable([groups[name].agent_ids for name in columns])
+
+
+def _flat(columns: Mapping[str, Tensor]) -> list[Any]:
+    """Group -> (1, A) becomes numbers of Python's, one group after the other."""
+    return list(chain.from_iterable([column.tolist()[0] for column in columns.values()]))
 
 
 def _together(group: Group, actions: Mapping[str, Any], deciding: set[str]) -> Tensor:
     """The actions of a group, (1, A) or (1, A, U); zeros where an agent does not decide."""
     space, discrete = group.action_space, isinstance(group.action_space, gym.spaces.Discrete)
-    missing = [agent for agent in group.agent_ids if agent in deciding and agent not in actions]
-    if missing:
-        raise ValueError(f"step() was given no action for {missing[0]!r}: every agent that decides needs one")
     shape, kind = space.shape or (), np.int64 if discrete else np.float32
     nothing = np.zeros(shape, kind)
-    said = [actions[agent] if agent in deciding else nothing for agent in group.agent_ids]
+    try:
+        said = [actions[agent] if agent in deciding else nothing for agent in group.agent_ids]
+    except KeyError as missing:
+        raise ValueError(f"step() was given no action for {missing}: every agent that decides needs one") from None
     try:
         together = np.array([said], kind)
     except ValueError:  # shapes that do not go together, or no numbers

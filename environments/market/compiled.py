@@ -21,11 +21,13 @@ from environments.market.masks import masks_as_numbers
 from environments.market.nests import leaves, maker
 from environments.market.state import State
 from environments.market.stepped import Step, Stepped
+from environments.random import Seed, seed_tensor
 
 OPTIONS: Mapping[str, Any] = {
     "cpp.enable_loop_tail_vec": False,  # the last few assets one by one: as a masked vector they cost more
     "cpp.simdlen": 256 if torch.backends.cpu.get_cpu_capability() == "AVX512" else None,  # fewer such assets
     "realize_opcount_threshold": 8,  # what is one number for a copy is not reckoned anew for each of its assets
+    "size_asserts": False,  # what comes in was looked at before: states in ``set_state``, actions in ``typed``
 }
 """What torch's compiler is told."""
 
@@ -37,19 +39,22 @@ class CompiledStep:
         """Takes the step.
 
         Args:
-            step: From the seed (see ``random.seed_tensor``), the state before and the actions of all groups. It looks
-                at no tensor's numbers and keeps nothing.
+            step: From the seed, the state before and the actions of all groups. It looks at no tensor's numbers and
+                keeps nothing; it is given the seed as a tensor (see ``random.seed_tensor``).
         """
         self._step = step
         self._compiled: _Compiled | None = None
+        self._seed: tuple[Seed, Tensor] = (0, seed_tensor(0))
 
-    def __call__(self, seed: Tensor, state: State, actions: Mapping[str, Tensor]) -> Stepped:
+    def __call__(self, seed: Seed, state: State, actions: Mapping[str, Tensor]) -> Stepped:
         """Steps; shapes and types are those of the first call.
 
         Raises:
             DataError: At the first call: the code could not be compiled.
         """
-        given = (seed, state, dict(actions))
+        if self._seed[0] != seed:
+            self._seed = seed, seed_tensor(seed)
+        given = (self._seed[1], state, dict(actions))
         if self._compiled is None:
             self._compiled = _compiled(self._step, given)
         return self._compiled(given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -22,15 +22,16 @@ from environments.market.desks import Desk
 from environments.market.feed import Rows
 from environments.market.groups import allocator_names, groups, risk_names
 from environments.market.missing import left_out
+from environments.market.nests import lone
 from environments.market.orders import Orders, decide, from_targets
 from environments.market.panel import Panel
 from environments.market.record import MarketRecord
 from environments.market.rewards import Memories, Outcome
 from environments.market.sight import observe
-from environments.market.state import State, choose, of_copies, replaced, restored, saved
-from environments.market.stepped import Step, Stepped, check_compiler, typed
+from environments.market.state import State, choose, difference, of_copies, replaced, restored, saved
+from environments.market.stepped import Step, Stepped, action_form, check_compiler, typed
 from environments.market.world import World, build_world
-from environments.random import Seed, seed_tensor
+from environments.random import Seed
 
 Columns = dict[str, Tensor]  # group -> (E, ...)
 RUIN = 0.2  # of the capital: an episode that falls to it ends
@@ -91,6 +92,7 @@ class MarketEnv(ArrayEnv):
             self.feature_names[RISK] = risk_names(self._world.feed, params)
         self.groups = groups(self._world, self.feature_names)
         self._sizes = {name: len(group.agent_ids) for name, group in self.groups.items()}
+        self._forms = {name: action_form(group, num_envs) for name, group in self.groups.items()}
         always_N = self._world.feed.always_N
         speaking = {group.name: group.assets for group in self._world.traders if group.params.clock == 1}
         speaking |= {fuser.name: fuser.assets for fuser in self._world.fusers}
@@ -213,12 +215,27 @@ class MarketEnv(ArrayEnv):
         return {"seed": self._seed, "state": saved(self._running())}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Goes on from what ``get_state`` gave: to the bit, with the same parameters and number of copies."""
-        copies = len(state["state"]["nav_E"])
+        """Goes on from what ``get_state`` gave: to the bit, with the same parameters and number of copies.
+
+        Raises:
+            ValueError: It is of another number of copies, or of another market.
+        """
+        copies, given = len(state["state"]["nav_E"]), restored(state["state"], self.device)
         if copies != self.num_envs:
             raise ValueError(f"MarketEnv.set_state: a state of {copies} copies; this environment has {self.num_envs}")
+        differs = difference(given, self._state or self._first(state["seed"]))
+        if differs is not None:
+            raise ValueError(
+                f"MarketEnv.set_state: a state of another market: its {differs} has other shapes or types than here; "
+                "give one of an environment with the same parameters"
+            )
         self._seed = state["seed"]
-        self._begin(restored(state["state"], self.device))
+        self._begin(given)
+
+    def _first(self, seed: Seed) -> State:
+        """The beginning of each copy's first episode."""
+        copy_E = torch.arange(self.num_envs, device=self.device)
+        return opening.begin(self._world, seed, copy_E, torch.zeros_like(copy_E), ())
 
     # ---- the episode
 
@@ -232,12 +249,10 @@ class MarketEnv(ArrayEnv):
         self._refuse_what_was_wrong()
         if seed is not None or self._state is None:
             self._seed = seed or 0
-            episode_E = torch.zeros(self.num_envs, dtype=torch.int64, device=self.device)
+            state = self._first(self._seed)
         else:
-            episode_E = self._state.episode_E + 1
-        remembered = () if seed is not None or self._state is None else self._state.terms
-        copy_E = torch.arange(self.num_envs, device=self.device)
-        state = opening.begin(self._world, self._seed, copy_E, episode_E, remembered)
+            copy_E = torch.arange(self.num_envs, device=self.device)
+            state = opening.begin(self._world, self._seed, copy_E, self._state.episode_E + 1, self._state.terms)
         self._begin(state)
         return observe(self._world, state)
 
@@ -273,16 +288,16 @@ class MarketEnv(ArrayEnv):
         for name in self.groups:
             if name not in actions and (name not in self.active() or bool(self.active()[name].any())):
                 raise left_out(name)
-        given = typed(actions, self.groups, self.num_envs)
-        before = self._running()
-        stepped = compiled(seed_tensor(self._seed), before, given)
+        given, before = typed(actions, self._forms), self._running()
+        stepped = compiled(self._seed, before, given)
         self._begin(stepped.state)
-        self._record, self._wrong_E = stepped.record, stepped.wrong_E
-        self._outcome = partial(self._again, before, given)
-        self._refuse_what_was_wrong()
+        self._record, self._outcome = stepped.record, partial(self._again, before, given)
         told = stepped.transition
-        obs = self._go_on(told.done, told.final_obs)
-        return told if obs is told.final_obs else replace(told, obs=obs, active=self.active())
+        if not bool(stepped.eventful):
+            return told
+        self._wrong_E = stepped.wrong_E
+        self._refuse_what_was_wrong()
+        return replace(told, obs=self._go_on(told.done, told.final_obs, lone(stepped)), active=self.active())
 
     def _again(self, before: State, actions: Mapping[str, Tensor]) -> tuple[Outcome, Memories, Orders]:
         """The outcome of a compiled step, which does not tell it, what terms remembered before, and the decision."""
@@ -291,7 +306,7 @@ class MarketEnv(ArrayEnv):
         _, outcome, _ = bar.trade(self._world, before, now, orders)
         return outcome, before.terms, orders
 
-    def _twin_step(self, seed: Tensor, state: State, actions: Mapping[str, Tensor]) -> Stepped:
+    def _twin_step(self, seed: Seed, state: State, actions: Mapping[str, Tensor]) -> Stepped:
         """The step that is compiled: on another device's terms it looks at no tensor's numbers. No copy is reset."""
         twin = copy.copy(self)
         classes = replace(self._world.classes, number_N=self._world.classes.class_N.double())
@@ -303,7 +318,8 @@ class MarketEnv(ArrayEnv):
         seen = observe(twin._world, twin._running())
         transition = twin._told(seen, seen, reward, ended_E, cut_E)
         assert twin._wrong_E is not None  # on such terms it is always told
-        return Stepped(twin._running(), twin.record, twin._wrong_E, transition)
+        eventful = (twin._wrong_E | transition.done).any()
+        return Stepped(twin._running(), twin.record, twin._wrong_E, eventful, transition)
 
     @torch.no_grad()
     def trade(self, target_EN: Tensor, order_EN: Tensor) -> MarketRecord:
@@ -351,10 +367,11 @@ class MarketEnv(ArrayEnv):
     def _begin(self, state: State) -> None:
         self._state, self._rows, self._record, self._outcome = state, None, None, None
 
-    def _go_on(self, done_E: Tensor, seen: Columns) -> Columns:
+    def _go_on(self, done_E: Tensor, seen: Columns, own: Container[int] = ()) -> Columns:
         """Starts new episodes in the copies that are done; with what agents see then, where they saw ``seen``.
 
-        Where the host may look, only what is new is made: copies are seldom done all at once.
+        Where the host may look, only what is new is made: copies are seldom done all at once. Tensors that nobody else
+        has (see ``replaced``) are written to.
         """
         after = self._running()
         if not self._world.on_host:
@@ -369,7 +386,7 @@ class MarketEnv(ArrayEnv):
             return seen
         episode_X, remembered = after.episode_E.index_select(0, copy_X) + 1, of_copies(after.terms, copy_X)
         fresh = opening.begin(self._world, self._seed, copy_X, episode_X, remembered)
-        self._state, self._rows = replaced(after, copy_X, fresh), None
+        self._state, self._rows = replaced(after, copy_X, fresh, own), None
         anew = observe(self._world, fresh) if seen else seen
         return {name: seen_EAF.index_copy(0, copy_X, anew[name]) for name, seen_EAF in seen.items()}
 

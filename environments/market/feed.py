@@ -152,7 +152,7 @@ class Feed(abc.ABC):
 
         Args:
             state: Of now.
-            portfolio_EPN: float64, a row for each of ``observations.TRADER_FEATURES``.
+            portfolio_EPN: float32, a row for each of ``observations.TRADER_FEATURES``.
         """
 
     @abc.abstractmethod

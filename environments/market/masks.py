@@ -65,14 +65,20 @@ class _Forms:
             mask, yes, no = node.args
             if isinstance(mask, Node):
                 node.args = (self._condition(mask), yes, no)
-        elif node.target is aten._to_copy.default and _dtype(node) is torch.float64:
-            source = node.args[0]
-            if isinstance(source, Node) and _is_mask(source):
-                node.replace_all_uses_with(self._number(source))
+        elif node.target is aten._to_copy.default and _is_float(node):
+            self._refer_copy(node, node.args[0])
         elif node.target in COMPARISONS or (node.target in JOINS and _dtype(node) is torch.float64):
             node.args = map_arg(node.args, lambda arg: self._number(arg) if _is_mask(arg) else arg)
         elif node.op == "output" or not _is_mask(node):
             node.args = map_arg(node.args, lambda arg: self._condition(arg) if arg.target in LOGIC else arg)
+
+    def _refer_copy(self, node: Node, source: Any) -> None:
+        if isinstance(source, Node) and _is_mask(source):
+            number = self._number(source)
+            if _dtype(node) is torch.float64:
+                node.replace_all_uses_with(number)
+            else:
+                node.args = (number,)
 
     def _number(self, mask: Node) -> Node:
         """1.0 where the mask is set, 0.0 elsewhere: float64."""
@@ -108,6 +114,10 @@ class _Forms:
 
 def _is_mask(node: Node) -> bool:
     return _dtype(node) is torch.bool
+
+
+def _is_float(node: Node) -> bool:
+    return _dtype(node) in (torch.float64, torch.float32)
 
 
 def _dtype(node: Node) -> torch.dtype | None:

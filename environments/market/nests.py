@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any
@@ -14,6 +15,11 @@ def leaves(value: Any) -> list[Tensor]:
     found: list[Tensor] = []
     _gather(value, found)
     return found
+
+
+def lone(value: Any) -> frozenset[int]:
+    """The tensors that are there once, by their ``id``."""
+    return frozenset(key for key, count in Counter(map(id, leaves(value))).items() if count == 1)
 
 
 def _gather(value: Any, found: list[Tensor]) -> None:
@@ -36,9 +42,17 @@ def maker(like: Any, places: Iterator[int]) -> Callable[[Sequence[Tensor]], Any]
     if isinstance(like, tuple):
         makers = [maker(part, places) for part in like]
         return lambda tensors: tuple([make(tensors) for make in makers])
-    fields = {name: maker(part, places) for name, part in _fields(like).items()}
+    named = [(name, maker(part, places)) for name, part in _fields(like).items()]
+    if isinstance(like, dict):
+        return lambda tensors: {name: make(tensors) for name, make in named}
     kind = type(like)
-    return lambda tensors: kind(**{name: make(tensors) for name, make in fields.items()})
+
+    def made(tensors: Sequence[Tensor]) -> Any:
+        nest = object.__new__(kind)  # as a frozen dataclass's own __init__ does, which takes three times as long
+        vars(nest).update([(name, make(tensors)) for name, make in named])
+        return nest
+
+    return made
 
 
 def _fields(value: Any) -> dict[str, Any]:

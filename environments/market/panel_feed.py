@@ -71,7 +71,7 @@ class PanelFeed(Feed):
 
     def observe(self, state: State, portfolio_EPN: Tensor) -> dict[str, Tensor]:
         """See ``Feed``."""
-        own = portfolio_EPN.float().transpose(1, 2).split_with_sizes(list(self._sizes.values()), dim=1)
+        own = portfolio_EPN.transpose(1, 2).split_with_sizes(list(self._sizes.values()), dim=1)
         seen = chain.from_iterable(self._market(table, state.bar_E) for table in self.tables.assets)
         return {name: torch.cat(parts, dim=2) for name, *parts in zip(self._sizes, seen, own, strict=True)}
 

@@ -19,7 +19,8 @@ def observe(world: World, state: State) -> dict[str, Tensor]:
     """Group -> float32 (E, A, F); see ``MarketEnv``."""
     drawdown_E1 = -torch.expm1(-state.drawdown_EM[:, -1:])
     exposure_EC = world.classes.sums(state.weight_EN.abs())
-    portfolio_EPN = torch.stack(_portfolio(world, state, drawdown_E1, exposure_EC), dim=1)
+    own = _portfolio(world, state, drawdown_E1, exposure_EC)
+    portfolio_EPN = torch.stack([row_EN.float() for row_EN in own], dim=1)
     seen, shared = world.feed.observe(state, portfolio_EPN), world.feed.observe_shared(state)
     said: tuple[Tensor, ...] = ()
     rank_EC = state.class_mean_EC

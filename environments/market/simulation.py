@@ -155,7 +155,7 @@ class SimulatedFeed(Feed):
 
     def observe(self, state: State, portfolio_EPN: Tensor) -> dict[str, Tensor]:
         """See ``Feed``."""
-        own_ENP = portfolio_EPN.transpose(1, 2).float()
+        own_ENP = portfolio_EPN.transpose(1, 2)
         return {
             part.name: torch.cat([self._seen(part, state).float(), own_ENP[:, part.assets]], dim=-1)
             for part in self._parts

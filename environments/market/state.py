@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ MEMORIES = ("terms", "reins", "watch")
 
 @dataclass(frozen=True)
 class State:
-    """The state of E copies at the close of a bar. Its tensors are never written to, only replaced.
+    """The state of E copies at the close of a bar. Once others can see it, its tensors are replaced, not written to.
 
     Attributes:
         book: What is held.
@@ -93,23 +93,28 @@ def choose(mask_E: Tensor, yes: Part, no: Part) -> Part:
     return dataclasses.replace(yes, **chosen)
 
 
-def replaced(state: Part, copy_X: Tensor, others: Part) -> Part:
+def replaced(state: Part, copy_X: Tensor, others: Part, own: Container[int] = ()) -> Part:
     """Takes the copies that are named from ``others``, which holds only these.
 
     Args:
         state: E copies.
         copy_X: int64, which of them.
         others: X copies.
+        own: Tensors, by their ``id``, that nobody else has: these are written to, which copies nothing else.
     """
+
+    def put(one: Tensor, other: Tensor) -> Tensor:
+        return one.index_copy_(0, copy_X, other) if id(one) in own else one.index_copy(0, copy_X, other)
+
     found: dict[str, Any] = {}
     for field in dataclasses.fields(state):
         one, other = getattr(state, field.name), getattr(others, field.name)
         if isinstance(one, Book):
-            found[field.name] = replaced(one, copy_X, other)
+            found[field.name] = replaced(one, copy_X, other, own)
         elif isinstance(one, Tensor):
-            found[field.name] = one.index_copy(0, copy_X, other)
+            found[field.name] = put(one, other)
         else:
-            found[field.name] = _each(lambda a, b: a.index_copy(0, copy_X, b), one, other)
+            found[field.name] = _each(put, one, other)
     return dataclasses.replace(state, **found)
 
 
@@ -125,6 +130,18 @@ def _either(mask_E: Tensor, one: Tensor, other: Tensor) -> Tensor:
 def _each(function: Callable[..., Tensor], *memories: Memories) -> Memories:
     """The function of each tensor of a term's memory, or of several alike."""
     return tuple(tuple(map(function, *parts)) for parts in zip(*memories, strict=True))
+
+
+def difference(state: State, like: State) -> str | None:
+    """The first field whose tensors are of other shapes or types; none where all are alike."""
+    names = (field.name for field in dataclasses.fields(state))
+    return next((name for name in names if _forms(getattr(state, name)) != _forms(getattr(like, name))), None)
+
+
+def _forms(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.shape, value.dtype
+    return [_forms(part) for part in (vars(value).values() if isinstance(value, Book) else value)]
 
 
 def saved(state: State) -> dict[str, Any]:

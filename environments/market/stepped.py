@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import gymnasium as gym
 import torch
@@ -16,6 +17,7 @@ from environments.base import Group, Transition
 from environments.errors import DataError
 from environments.market.record import MarketRecord
 from environments.market.state import State
+from environments.random import Seed
 
 
 @dataclass(frozen=True)
@@ -26,29 +28,43 @@ class Stepped:
         state: At the close; no copy is reset.
         record: What the bar brought.
         wrong_E: bool, an action of the copy was not finite.
+        eventful: bool, of no dimensions: a copy is done, or one's action was wrong.
         transition: What agents are told.
     """
 
     state: State
     record: MarketRecord
     wrong_E: Tensor
+    eventful: Tensor
     transition: Transition
 
 
-Step = Callable[[Tensor, State, Mapping[str, Tensor]], Stepped]
+Step = Callable[[Seed, State, Mapping[str, Tensor]], Stepped]
 
 
-def typed(actions: Mapping[str, Tensor], groups: Mapping[str, Group], copies: int) -> dict[str, Tensor]:
-    """The actions of all groups in the types of their spaces; zeros for a group that is left out.
+class ActionForm(NamedTuple):
+    """What the actions of a group must be: of which shape, (E, A) or (E, A, U), and of which type."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
+def action_form(group: Group, copies: int) -> ActionForm:
+    """As the group's action space has it."""
+    space = group.action_space
+    dtype = torch.int64 if isinstance(space, gym.spaces.Discrete) else torch.float32
+    return ActionForm((copies, len(group.agent_ids), *(space.shape or ())), dtype)
+
+
+def typed(actions: Mapping[str, Tensor], forms: Mapping[str, ActionForm]) -> dict[str, Tensor]:
+    """The actions of all groups in their types; zeros for a group that is left out.
 
     Raises:
         ValueError: Actions have another shape than the group's.
     """
     found = {}
-    for name, group in groups.items():
-        space, shape = group.action_space, (copies, len(group.agent_ids), *(group.action_space.shape or ()))
-        kind = torch.int64 if isinstance(space, gym.spaces.Discrete) else torch.float32
-        action = actions[name].to(kind) if name in actions else torch.zeros(shape, dtype=kind)
+    for name, (shape, dtype) in forms.items():
+        action = actions[name].to(dtype) if name in actions else torch.zeros(shape, dtype=dtype)
         if action.shape != shape:
             raise ValueError(f"step: actions of group {name!r} have shape {tuple(action.shape)}, must be {shape}")
         found[name] = action

@@ -178,6 +178,18 @@ def test_a_state_of_another_number_of_copies_is_refused():
         two.set_state(one.get_state())
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_state_of_another_market_is_refused_and_changes_nothing(begun: bool):
+    one, other = still(), market(by_hand({"stocks/A": TWO["stocks/A"]}), 1, **PLAIN | {"costs": {"stocks": FREE}})
+    one.reset(seed=1)
+    if begun:
+        other.reset(seed=2)
+        before = other.get_state()
+    with pytest.raises(ValueError, match="a state of another market: its book has other shapes or types than here"):
+        other.set_state(one.get_state())
+    assert not begun or other.get_state()["seed"] == before["seed"]
+
+
 def test_groups_names_and_features():
     env = still(traders={"coins": {"asset_class": "crypto"}, "shares": {"asset_class": "stocks"}})
     assert list(env.groups) == ["coins", "shares", "allocator"]

@@ -29,7 +29,17 @@ def rows_of_a_table(a: Tensor, b: Tensor, mask: Tensor, bar: Tensor) -> Sequence
 
 def masks_that_are_told(a: Tensor, b: Tensor, mask: Tensor, bar: Tensor) -> Sequence[Tensor]:
     either = (a > b) | mask
-    return [either, either > mask, ~either, mask, either.any(1), either.double(), either.float(), either.sum(1)]
+    return [
+        (a > b).float(),
+        either,
+        either > mask,
+        ~either,
+        mask,
+        either.any(1),
+        either.double(),
+        either.float(),
+        either.sum(1),
+    ]
 
 
 def joined_with_numbers(a: Tensor, b: Tensor, mask: Tensor, bar: Tensor) -> Sequence[Tensor]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from environments.market.nests import leaves, maker
+from environments.market.nests import leaves, lone, maker
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ def test_leaves_are_in_the_order_of_fields_and_a_tensor_that_is_there_twice_is_t
 def test_what_is_made_of_the_leaves_is_the_nest_again() -> None:
     like, other = nest(0), nest(10)
     assert maker(like, iter(range(5)))(leaves(other)) == other
+
+
+def test_a_tensor_that_is_there_twice_is_not_alone() -> None:
+    made = nest(0)
+    assert lone(made) == {id(tensor) for tensor in leaves(made)} - {id(made.inner.one)}
 
 
 def test_a_tensor_may_be_taken_from_the_same_place_twice() -> None:
