@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
+from unittest import mock
 
 import pytest
 import ray
@@ -17,6 +18,7 @@ from ray.cluster_utils import Cluster
 from ray.tune import Callback
 
 from policies.ppo import PPO, PPOParams
+from tests.conftest import FOR_WORKERS
 from tests.games import TargetGame
 from wealtharena.document import read_document
 from wealtharena.spec import ExperimentSpec
@@ -87,22 +89,22 @@ class Nodes:
 def nodes() -> Iterator[Nodes]:
     quiet_ray()
     folder = tempfile.mkdtemp(prefix="wa-", dir="/tmp")  # sockets must have short names
-    started = Nodes(folder)
-    try:
-        started.join()
-        started.join()
-        ray.init(
-            address=started.cluster.address,
-            _node_ip_address=LOOPBACK,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"env_vars": {"PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"}},
-        )
-        yield started
-    finally:
-        ray.shutdown()
-        started.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with mock.patch.dict(os.environ, FOR_WORKERS):
+        started = Nodes(folder)
+        try:
+            started.join()
+            started.join()
+            ray.init(
+                address=started.cluster.address,
+                _node_ip_address=LOOPBACK,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+            yield started
+        finally:
+            ray.shutdown()
+            started.stop()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def until(found: Callable[[], bool]) -> None:

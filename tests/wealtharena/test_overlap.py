@@ -185,18 +185,22 @@ def test_a_runner_does_not_wait_for_a_slower_one(tmp_path):
 @pytest.mark.parametrize("overlap", [True, False])
 def test_a_run_with_remote_runners_goes_on_after_a_checkpoint_to_the_bit(overlap, tmp_path):
     config = mixed(num_env_runners=2, rollout_fragment_length=11).sampling(overlap=overlap)
-    straight = config.copy().build_algo()
-    expected = train(straight, 5)
-    straight.stop()
     first = config.copy().build_algo()
+    first.save_to_path(tmp_path / "0")
+    expected = train(first, 5)
+    first.restore_from_path(tmp_path / "0")  # what is under way here is none of the checkpoint's
     train(first, 2)
-    first.save_to_path(tmp_path)
+    first.save_to_path(tmp_path / "2")
     assert_same(expected, train(first, 3))
+    at_runners = first.env_runner_group.foreach_env_runner(lambda runner: runner.get_state(), local_env_runner=False)
     first.stop()
-    second = Team.from_checkpoint(tmp_path)
+    assert len(at_runners) == 2
+    if not overlap:  # otherwise they are an iteration behind
+        for state in at_runners:
+            assert_same(state["rl_module"], expected)
+    second = Team.from_checkpoint(tmp_path / "2")
     assert_same(expected, train(second, 3))
-    second.restore_from_path(tmp_path)  # what is under way here is none of the checkpoint's
-    assert_same(expected, train(second, 3))
+    assert second.train()["num_env_steps_sampled_lifetime"] == 6 * 2 * 8 * 11
     second.stop()
 
 

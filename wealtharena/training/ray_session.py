@@ -35,8 +35,8 @@ def ray_session() -> Iterator[str]:
             log_to_driver=False,
             logging_level=logging.ERROR,
             _node_ip_address="127.0.0.1",
-            # Workers import the user's own modules from where the command was given, as this process does.
-            runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])}},
+            # Without a runtime_env: one costs each process another start of Python. Workers import the user's modules
+            # from where the command was given, and see the variables of this process, all the same.
         )
     try:
         yield cluster
