@@ -1,6 +1,7 @@
 """What all tests share: one local Ray, started when the first test needs it."""
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import ray
 import torch
 
+from tests.forked_workers import forked_workers
 from wealtharena.training.ray_session import quiet_ray
 
 CPUS = 24  # of the local Ray: enough for every placement that a test asks for
@@ -66,12 +68,20 @@ def _no_ray_beside_its_own(request: pytest.FixtureRequest, _in_shared_ray: bool)
         ray.shutdown()
 
 
+@pytest.fixture(scope="session")
+def python_of_workers() -> Iterator[str]:
+    """See ``forked_workers``."""
+    with forked_workers(FOR_WORKERS) as python:
+        yield python
+        ray.shutdown()
+
+
 @pytest.fixture
-def local_ray() -> None:
+def local_ray(python_of_workers: str) -> None:
     """A local Ray."""
     quiet_ray()
     if not ray.is_initialized():
-        with mock.patch.dict(os.environ, FOR_WORKERS):
+        with mock.patch.dict(os.environ, FOR_WORKERS), mock.patch.object(sys, "executable", python_of_workers):
             ray.init(
                 address="local",
                 num_cpus=CPUS,
