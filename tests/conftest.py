@@ -5,7 +5,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from unittest import mock
 
 import pytest
 import ray
@@ -81,7 +80,10 @@ def local_ray(python_of_workers: str) -> None:
     """A local Ray."""
     quiet_ray()
     if not ray.is_initialized():
-        with mock.patch.dict(os.environ, FOR_WORKERS), mock.patch.object(sys, "executable", python_of_workers):
+        with pytest.MonkeyPatch.context() as monkey:  # what Ray itself sets must stay
+            for name, value in FOR_WORKERS.items():
+                monkey.setenv(name, value)
+            monkey.setattr(sys, "executable", python_of_workers)
             ray.init(
                 address="local",
                 num_cpus=CPUS,
