@@ -12,7 +12,6 @@ import gc
 import importlib
 import json
 import os
-import random
 import runpy
 import select
 import signal
@@ -97,8 +96,7 @@ def become(asking: socket.socket, size: int, files: list[int]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    random.seed()
-    np.random.seed()  # noqa: NPY002  (as fresh as another process's)
+    np.random.seed()  # noqa: NPY002  (NumPy's own, shared by forks otherwise; Python's random sees to itself)
     sys.argv = arguments
     runpy.run_path(arguments[0], run_name="__main__")
 

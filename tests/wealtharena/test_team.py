@@ -1,9 +1,11 @@
 """The team as an RLlib Algorithm: every member learns, none through another, and a checkpoint holds everything."""
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 import torch
 from ray import tune
 
@@ -156,17 +158,19 @@ def test_several_learners_of_a_family_hold_the_same_weights():
     algo.stop()
 
 
-def test_remote_runners_and_learners(tmp_path):
-    """Two families, not five, for each has a process; ``test_overlap`` has five beside remote runners."""
-    config = mixed(num_env_runners=2, rollout_fragment_length=5).learners(num_learners=1)
-    alike, other = PPO(PPOParams(lr=1e-3, minibatch_size=64)), config.members["s"]
-    algo = config.team({name: other if name == "s" else alike for name in GROUPS}).build_algo()
+@pytest.mark.parametrize(("runners", "learners"), [(2, 0), (2, 1)])
+def test_remote_runners_and_learners(runners, learners, tmp_path):
+    config = mixed(num_env_runners=runners, rollout_fragment_length=5).learners(num_learners=learners)
+    if learners:  # each family has a process of its own, which takes seconds to start: two of them, not five
+        alike, other = PPO(PPOParams(lr=1e-3, minibatch_size=64)), config.members["s"]
+        config.team({name: other if name == "s" else alike for name in GROUPS})
+    algo = config.build_algo()
     before = weights(algo)
     for _ in range(3):
         result = algo.train()
     after = weights(algo)
     assert all(changed(before[name], after[name]) for name in GROUPS)
-    assert result["num_env_steps_sampled_lifetime"] == 3 * 2 * 8 * 5
+    assert result["num_env_steps_sampled_lifetime"] == 3 * runners * 8 * 5
     at_runners = algo.env_runner_group.foreach_env_runner(lambda runner: runner.get_state(), local_env_runner=False)
     for state in at_runners:
         for name in GROUPS:
@@ -176,7 +180,7 @@ def test_remote_runners_and_learners(tmp_path):
     algo.stop()
     restored = Team.from_checkpoint(tmp_path)
     assert not any(changed(after[name], found) for name, found in weights(restored).items())
-    assert restored.train()["num_env_steps_sampled_lifetime"] == 4 * 2 * 8 * 5
+    assert restored.train()["num_env_steps_sampled_lifetime"] == 4 * runners * 8 * 5
     restored.stop()
 
 
@@ -292,3 +296,17 @@ def test_resources_are_asked_for_the_learners_of_every_family():
         for bundle in Team.default_resource_request(family().learners(num_learners=2).to_dict()).bundles
     ]
     assert sum(two) - sum(shared) == 2 * 2
+
+
+def test_a_lost_runner_is_replaced_and_the_run_goes_on():
+    algo = mixed(num_env_runners=2, rollout_fragment_length=5).build_algo()
+    algo.train()
+    ray.kill(algo.env_runner_group._worker_manager.actors()[1], no_restart=False)
+    for _ in range(20):
+        result = algo.train()
+        if algo.env_runner_group.num_healthy_remote_workers() == 2:
+            break
+        time.sleep(0.5)
+    steps = result["num_env_steps_sampled_lifetime"]
+    assert algo.train()["num_env_steps_sampled_lifetime"] == steps + 2 * 8 * 5
+    algo.stop()
