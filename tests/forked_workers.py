@@ -12,7 +12,6 @@ import gc
 import importlib
 import json
 import os
-import runpy
 import select
 import signal
 import socket
@@ -31,11 +30,18 @@ PYTHON = """#!{python} -IS
 import json, os, socket, sys
 
 script = next((i for i, word in enumerate(sys.argv) if word.endswith("default_worker.py")), None)
-if script is None or "setup_worker.py" in sys.argv[1]:
+words = sys.argv[script:] if script else []
+# A worker with a runtime_env is made by a program of Ray's, which takes these two, sets variables, and starts Python.
+of_setup = dict(word.split("=", 1) for word in words if word.startswith(("--language=", "--serialized-runtime-env")))
+context = json.loads(of_setup.get("--serialized-runtime-env-context", "{{}}"))
+variables = context.get("env_vars") or {{}}
+plain = not any(context.get(name) for name in ("command_prefix", "override_worker_entrypoint"))
+if script is None or not plain or any(name.startswith("PYTHON") for name in variables):
     os.execv("{python}", ["{python}", *sys.argv[1:]])
 server = socket.socket(socket.AF_UNIX)
 server.connect("{address}")
-told = json.dumps([sys.argv[script:], dict(os.environ), os.getcwd()]).encode()
+words = [word for word in words if word.split("=", 1)[0] not in of_setup]
+told = json.dumps([words, {{**os.environ, **variables}}, os.getcwd()]).encode()
 socket.send_fds(server, [len(told).to_bytes(8, "big")], [0, 1, 2])
 server.sendall(told)
 server.recv(1)  # nothing is said: it ends with the worker, and so does this
@@ -59,7 +65,7 @@ def forked_workers(variables: Mapping[str, str]) -> Iterator[str]:
         address, python = f"{folder}/server", Path(folder) / "python"
         python.write_text(PYTHON.format(python=sys.executable, address=address), encoding="utf-8")
         python.chmod(0o755)
-        command = [sys.executable, "-m", "tests.forked_workers", address]
+        command = [sys.executable, __file__, address]
         with subprocess.Popen(command, env=os.environ | variables, stdin=subprocess.PIPE) as server:
             yield str(python)
             server.terminate()
@@ -97,8 +103,10 @@ def become(asking: socket.socket, size: int, files: list[int]) -> None:
     os.environ.update(environment)
     os.chdir(folder)
     np.random.seed()  # noqa: NPY002  (NumPy's own, shared by forks otherwise; Python's random sees to itself)
-    sys.argv = arguments
-    runpy.run_path(arguments[0], run_name="__main__")
+    sys.argv, sys.path[0] = arguments, str(Path(arguments[0]).parent)
+    # No frame of runpy's: RLlib inspects the stack often, and for a frame without a file all modules are searched.
+    program = compile(Path(arguments[0]).read_bytes(), arguments[0], "exec")
+    exec(program, {"__name__": "__main__", "__file__": arguments[0]})
 
 
 if __name__ == "__main__":
