@@ -1,5 +1,6 @@
 """What all tests share: one local Ray, started when the first test needs it."""
 
+import inspect
 import os
 import sys
 from collections import Counter
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import ray
 import torch
+import xdist
 
 from tests.forked_workers import forked_workers
 from wealtharena.training.ray_session import quiet_ray
@@ -24,6 +26,10 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_worker_niceness", "0")
 # A Ray of 24 CPUs would start 24 processes at once, whatever is asked of it.
 os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
+# RLlib inspects the stack for each connector that it makes, thirty for a team, and Python searches all modules for each
+# frame that is of none: those of pytest and xdist at the bottom. Unless it is told of one, that is a second for a team.
+OF_NO_MODULE = ("<string>", "<frozen runpy>", str(Path(xdist.__file__).with_name("remote.py")))
+inspect.modulesbyfile |= dict.fromkeys(OF_NO_MODULE, "builtins")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
