@@ -36,6 +36,7 @@ of_setup = dict(word.split("=", 1) for word in words if word.startswith(("--lang
 context = json.loads(of_setup.get("--serialized-runtime-env-context", "{{}}"))
 variables = context.get("env_vars") or {{}}
 plain = not any(context.get(name) for name in ("command_prefix", "override_worker_entrypoint"))
+plain = plain and context.get("py_executable", "{python}") == "{python}"
 if script is None or not plain or any(name.startswith("PYTHON") for name in variables):
     os.execv("{python}", ["{python}", *sys.argv[1:]])
 server = socket.socket(socket.AF_UNIX)
