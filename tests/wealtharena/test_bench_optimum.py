@@ -172,8 +172,9 @@ def outcome(seed: int, share: float, *, steps: int = 100) -> Outcome:
 
 
 def test_a_row_says_what_was_measured():
-    ended = [Ended(tiny(share=0.9), outcome(seed, share)) for seed, share in ((1, 0.98), (0, 0.94), (2, 0.96))]
-    content = document(ended, machine(), quick=False)
+    case = tiny(share=0.9)
+    ended = [Ended(case, outcome(seed, share)) for seed, share in ((1, 0.98), (0, 0.94), (2, 0.96))]
+    content = document([case], ended, machine(), quick=False)
     (row,) = content["rows"]
     assert set(row) == ROW
     assert (row["case"], row["algorithm"], row["seeds"], row["env_steps"]) == ("tiny", "PPO", 3, 100)
@@ -190,13 +191,17 @@ def test_a_row_says_what_was_measured():
 
 
 def test_a_share_below_the_one_required_is_a_miss():
-    missed, passed = document(
-        [Ended(tiny("a", share=0.97), outcome(0, 0.96)), Ended(tiny("b", share=0.95), outcome(0, 0.96))],
-        {},
-        quick=False,
-    )["rows"]
+    cases = [tiny("a", share=0.97), tiny("b", share=0.95)]
+    missed, passed = document(cases, [Ended(case, outcome(0, 0.96)) for case in cases], {}, quick=False)["rows"]
     assert not missed["passed"]
     assert passed["passed"]
+
+
+def test_rows_are_in_the_order_of_the_cases_whichever_ended_first():
+    cases = [tiny(name) for name in ("c", "a", "b")]
+    ended = [Ended(cases[place], outcome(seed, 0.96)) for place, seed in ((1, 0), (0, 1), (1, 1), (0, 0))]
+    rows = document(cases, ended, {}, quick=False)["rows"]
+    assert [(row["case"], row["seeds"]) for row in rows] == [("c", 2), ("a", 2)]
 
 
 def test_every_group_of_a_case_has_a_row_of_its_own():
@@ -206,13 +211,14 @@ def test_every_group_of_a_case_has_a_row_of_its_own():
     parts = {
         name: {group: getattr(one, name)[GROUP] for group in both.members} for name in ("optimum", "shares", "curves")
     }
-    rows = document([Ended(both, replace(one, **parts))], {}, quick=False)["rows"]
+    rows = document([both], [Ended(both, replace(one, **parts))], {}, quick=False)["rows"]
     assert [(row["case"], row["algorithm"]) for row in rows] == [("tiny/one", "PPO"), ("tiny/two", "A2C")]
 
 
 def test_the_plot_has_a_panel_for_each_case_and_a_band_over_several_seeds():
-    ended = [Ended(tiny(name), outcome(seed, 0.9 + seed / 50)) for name in ("a", "b") for seed in (0, 1)]
-    found = figure(document(ended, {}, quick=False))
+    cases = [tiny("a"), tiny("b")]
+    ended = [Ended(case, outcome(seed, 0.9 + seed / 50)) for case in cases for seed in (0, 1)]
+    found = figure(document(cases, ended, {}, quick=False))
     assert [note.text for note in found.layout.annotations] == ["a", "b"]
     band, line = found.data[:2]
     assert list(line.x) == [50, 100]

@@ -79,7 +79,7 @@ def optimum_command(
             for one in run(cases, seeds=1 if quick else seeds, quick=quick, parallel=parallel):
                 console.print(progress(one), soft_wrap=True, highlight=False)
                 ended.append(one)
-                content = document(ended, box, quick=quick)
+                content = document(cases, ended, box, quick=quick)
                 if json_file:  # after each seed: what was measured outlives an interruption
                     write_json(json_file, content)
         console.print(optimum_table(content, width=console.width))

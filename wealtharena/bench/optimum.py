@@ -54,12 +54,21 @@ def run(cases: Sequence[Case], *, seeds: int, quick: bool = False, parallel: int
         yield Ended(running.pop(ended), ray.get(ended))
 
 
-def document(ended: Sequence[Ended], machine: Mapping[str, Any], *, quick: bool) -> dict[str, Any]:
-    """What ``--json`` writes: the rows in the order of their cases, and what they were measured on."""
-    by_case: dict[str, list[Ended]] = {}
+def document(
+    cases: Sequence[Case], ended: Sequence[Ended], machine: Mapping[str, Any], *, quick: bool
+) -> dict[str, Any]:
+    """What ``--json`` writes: the rows in the order of the cases, and what they were measured on.
+
+    Args:
+        cases: That are trained; those of which no seed has ended have no row.
+        ended: In any order.
+        machine: See ``timing.machine``.
+        quick: With smaller budgets.
+    """
+    by_case: dict[str, list[Outcome]] = {case.key: [] for case in cases}
     for one in sorted(ended, key=lambda one: one.outcome.seed):
-        by_case.setdefault(one.case.key, []).append(one)
-    rows = [row for group in by_case.values() for row in _rows(group[0].case, [one.outcome for one in group], quick)]
+        by_case[one.case.key].append(one.outcome)
+    rows = [row for case in cases if by_case[case.key] for row in _rows(case, by_case[case.key], quick)]
     return {"quick": quick, "machine": dict(machine), "rows": rows}
 
 
