@@ -35,9 +35,10 @@ words = sys.argv[script:] if script else []
 of_setup = dict(word.split("=", 1) for word in words if word.startswith(("--language=", "--serialized-runtime-env")))
 context = json.loads(of_setup.get("--serialized-runtime-env-context", "{{}}"))
 variables = context.get("env_vars") or {{}}
-plain = not any(context.get(name) for name in ("command_prefix", "override_worker_entrypoint"))
-plain = plain and context.get("py_executable", "{python}") == "{python}"
-if script is None or not plain or any(name.startswith("PYTHON") for name in variables):
+of_its_own = context.get("command_prefix") or context.get("override_worker_entrypoint")
+of_its_own = of_its_own or context.get("py_executable", "{python}") != "{python}"
+of_its_own = of_its_own or any(name.startswith("PYTHON") for name in variables)  # read when Python starts
+if script is None or of_its_own:
     os.execv("{python}", ["{python}", *sys.argv[1:]])
 server = socket.socket(socket.AF_UNIX)
 server.connect("{address}")

@@ -236,7 +236,7 @@ def test_families_that_learn_at_once_learn_the_same_in_every_run():
             result = algo.train()
         found.append(weights(algo))
         assert all(changed(before[name], found[-1][name]) for name in "ps")
-        assert {"timers/learn_p", "timers/learn_s"} <= {f"timers/{key}" for key in result["timers"]}
+        assert {"learn_p", "learn_s"} <= result["timers"].keys()
         algo.stop()
     for name in "ps":
         for key, value in found[0][name].items():
